@@ -1,0 +1,1 @@
+"""The serving side of the IPC: listening sockets and client connections."""

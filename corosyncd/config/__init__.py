@@ -1,0 +1,1 @@
+"""Configuration files: read, checked whole, turned into typed keys."""

@@ -1,0 +1,1 @@
+"""Processes, sockets, signals and timers around the core."""

@@ -1,0 +1,1 @@
+"""Service engines: plain objects without I/O, one child process each."""

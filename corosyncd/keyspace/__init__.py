@@ -1,0 +1,1 @@
+"""The map of typed keys (icmap): values, read-only rules, tracking order."""
