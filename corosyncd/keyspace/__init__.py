@@ -1,4 +1,4 @@
-"""The configuration map without I/O: typed keys, read-only rules, the firing order of trackers, and the daemon's own keys."""
+"""The map of typed keys (icmap): values, read-only rules, tracking order."""
 
 from corosyncd.keyspace.changes import Change, Track
 from corosyncd.keyspace.key_space import KeySpace
