@@ -107,9 +107,9 @@ def _body_lengths(entry: Any, direction: Direction) -> Sequence[Any]:
     if direction is Direction.TO_ENGINE:
         if entry[0] != _DELIVER:
             return ()
-        if len(entry) % 3 != 1:
-            raise ValueError("a DELIVER entry does not hold triples")
-        return entry[3::3]
+        if len(entry) != 2 or type(entry[1]) is not list or len(entry[1]) % 3:
+            raise ValueError("a DELIVER entry does not hold a list of triples")
+        return entry[1][2::3]
     if entry[0] != _MULTICAST:
         return ()
     if len(entry) != 3 or type(entry[2]) is not list:

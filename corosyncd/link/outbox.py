@@ -109,11 +109,11 @@ class Outbox:
         size = len(body) + _MESSAGE_OVERHEAD
         if self._open_bytes + size > FRAME_BYTES or self._messages >= FRAME_MESSAGES or self._bytes > BACKLOG_HIGH:
             self._make_room(size, 1)
-        if self._kind < 0:
+        if self._kind != 0:
             self._close_entry()
-            self._open = [_DELIVER]
+            self._open = [_DELIVER, []]
             self._kind = 0
-        self._open += (source, function, len(body))
+        self._open[1] += (source, function, len(body))
         self._bodies.append(body)
         self._messages += 1
         self._open_bytes += size
@@ -133,15 +133,29 @@ class Outbox:
         self._open_bytes += size
 
     def _queue_messages(self, entry: Sequence[Any], bodies: Sequence[Buffer]) -> None:
-        lengths = entry[3::3] if self._message_kind == _DELIVER else entry[2]
-        if list(lengths) != [len(body) for body in bodies]:
+        """A batch that fits the frame in the making is taken as it is; any other message by message."""
+        kind = 0 if self._message_kind == _DELIVER else entry[1]
+        words = entry[-1]
+        lengths = list(map(len, bodies))
+        if (words[2::3] if self._message_kind == _DELIVER else words) != lengths:
             raise ValueError("the bodies given are not those that the entry names")
-        if self._message_kind == _DELIVER:
-            for source, function, body in zip(entry[1::3], entry[2::3], bodies, strict=True):
+        size = sum(lengths) + len(lengths) * _MESSAGE_OVERHEAD
+        messages = self._messages + len(lengths)
+        if self._open_bytes + size <= FRAME_BYTES and messages <= FRAME_MESSAGES and self._bytes <= BACKLOG_HIGH:
+            if self._kind != kind:
+                self._close_entry()
+                self._open = [*entry[:-1], []]
+                self._kind = kind
+            self._open[-1] += words
+            self._bodies += bodies
+            self._messages = messages
+            self._open_bytes += size
+        elif self._message_kind == _DELIVER:
+            for source, function, body in zip(words[0::3], words[1::3], bodies, strict=True):
                 self.deliver(source, function, body)
         else:
             for body in bodies:
-                self.multicast(entry[1], (body,), len(body))
+                self.multicast(kind, (body,), len(body))
 
     def _make_room(self, size: int, messages: int) -> None:
         """See that ``size`` more bytes and so many messages fit: end the frame in the making where they would not."""

@@ -22,10 +22,10 @@ arguments = st.lists(
 
 
 def deliver_entry(bodies: list[bytes]) -> list[Any]:
-    entry: list[Any] = [int(ToEngine.DELIVER)]
+    words: list[int] = []
     for source, body in enumerate(bodies):
-        entry += (source, source % 7, len(body))
-    return entry
+        words += (source, source % 7, len(body))
+    return [int(ToEngine.DELIVER), words]
 
 
 @given(ring_ids, st.lists(bodies_of_messages, max_size=4), arguments)
@@ -89,9 +89,10 @@ def packed(head: Any, behind: bytes = b"") -> bytes:
         (packed([1, 2, [[]]]), Direction.TO_ENGINE),
         (packed([1, 2, [["x"]]]), Direction.TO_ENGINE),
         (packed([1, 2, []], b"surplus"), Direction.TO_ENGINE),
-        (packed([1, 2, [[1, 5, 0, 4]]], b"abc"), Direction.TO_ENGINE),
-        (packed([1, 2, [[1, 5, 0, -1]]]), Direction.TO_ENGINE),
-        (packed([1, 2, [[1, 5, 0]]]), Direction.TO_ENGINE),
+        (packed([1, 2, [[1, [5, 0, 4]]]], b"abc"), Direction.TO_ENGINE),
+        (packed([1, 2, [[1, [5, 0, -1]]]]), Direction.TO_ENGINE),
+        (packed([1, 2, [[1, [5, 0]]]]), Direction.TO_ENGINE),
+        (packed([1, 2, [[1, 5, 0, 0]]]), Direction.TO_ENGINE),
         (packed([1, 2, [[3, 0, [2**62, 1]]]], b"abc"), Direction.TO_EXECUTIVE),
         (packed([1, 2, [[3, 0, 3]]], b"abc"), Direction.TO_EXECUTIVE),
         (packed([1, 2, [[3, 0]]]), Direction.TO_EXECUTIVE),

@@ -33,9 +33,9 @@ def test_consecutive_deliveries_become_one_entry_of_one_frame() -> None:
     outbox.ring_id = RING
     outbox.deliver(1, 3, b"one")
     outbox.deliver(2, 0, b"three")
-    outbox.queue([int(ToEngine.DELIVER), 3, 1, 2], [b"ab"])
+    outbox.queue([int(ToEngine.DELIVER), [3, 1, 2]], [b"ab"])
     assert frames(outbox, Direction.TO_ENGINE) == [
-        (RING, [[int(ToEngine.DELIVER), 1, 3, 3, 2, 0, 5, 3, 1, 2]], [b"one", b"three", b"ab"])
+        (RING, [[int(ToEngine.DELIVER), [1, 3, 3, 2, 0, 5, 3, 1, 2]]], [b"one", b"three", b"ab"])
     ]
 
 
@@ -61,20 +61,25 @@ def test_a_new_ring_id_ends_the_frame() -> None:
 Step = tuple[str, int]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["message", "word"]), st.integers(0, 120_000)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(["message", "batch", "word"]), st.integers(0, 120_000)), max_size=40))
 def test_order_is_kept_and_no_frame_passes_its_limits(steps: list[Step]) -> None:
     outbox = Outbox(Direction.TO_ENGINE)
     for number, (what, size) in enumerate(steps):
         if what == "message":
             outbox.deliver(number, 0, bytes(size))
+        elif what == "batch":
+            outbox.queue([int(ToEngine.DELIVER), [number, 0, size, number, 0, 2]], [bytes(size), b"ab"])
         else:
             outbox.queue([int(ToEngine.CREDIT), number])
     seen: list[tuple[str, int]] = []
     for frame in frames(outbox, Direction.TO_ENGINE):
         assert sum(map(len, frame.bodies)) <= FRAME_BYTES
         for entry in frame.entries:
-            seen += [("message", source) for source in entry[1::3]] if entry[0] == ToEngine.DELIVER else [("word", entry[1])]
-    assert seen == [(what, number) for number, (what, _) in enumerate(steps)]
+            seen += [("message", source) for source in entry[1][::3]] if entry[0] == ToEngine.DELIVER else [("word", entry[1])]
+    expected: list[tuple[str, int]] = []
+    for number, (what, _) in enumerate(steps):
+        expected += [("word", number)] if what == "word" else [("message", number)] * (2 if what == "batch" else 1)
+    assert seen == expected
 
 
 def test_a_frame_holds_a_limited_number_of_messages() -> None:
@@ -105,7 +110,7 @@ def test_a_message_larger_than_a_frame_is_refused() -> None:
 
 def test_bodies_that_do_not_match_their_entry_are_refused() -> None:
     with pytest.raises(ValueError):
-        Outbox(Direction.TO_ENGINE).queue([int(ToEngine.DELIVER), 1, 0, 4], [b"abc"])
+        Outbox(Direction.TO_ENGINE).queue([int(ToEngine.DELIVER), [1, 0, 4]], [b"abc"])
 
 
 def test_the_backlog_has_a_limit_and_says_when_it_is_high(monkeypatch: pytest.MonkeyPatch) -> None:
