@@ -1,0 +1,468 @@
+"""The main process's decisions, without I/O: what the ring, the engines and the clock bring in; what they are told comes out.
+
+The driver feeds ring outputs (``configuration``, ``deliver``), link entries (``receive``) and the time; after each step it takes
+``actions()`` and every engine's ``outbox``. Design: "The boundary between executive and engine" and "What happens when something
+dies".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from corosyncd.executive.actions import Action, Exit, Log, Ready, ReloadConfiguration, ReopenLogs, StartRing
+from corosyncd.executive.key_keeper import KeyKeeper
+from corosyncd.executive.members import Members
+from corosyncd.executive.record import (
+    CREDIT_LIMIT,
+    CREDIT_QUANTUM,
+    OUTSTANDING_HIGH_MARK,
+    EngineRecord,
+    Phase,
+)
+from corosyncd.executive.router import Router
+from corosyncd.executive.statistics import Snapshots, Values
+from corosyncd.executive.supervision import Supervision
+from corosyncd.executive.sync import Sync
+from corosyncd.keyspace.changes import Change
+from corosyncd.keyspace.key_space import KeySpace
+from corosyncd.keyspace.values import Value, text, uint16, uint32, uint64
+from corosyncd.link.vocabulary import ToEngine, ToExecutive
+from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
+
+COUNTER_PERIOD = 1.0
+"""Seconds between two publications of the message counters (runtime.services.*)."""
+
+NORMAL, SYNC, CURRENT = 0, 1, 2
+
+
+class RingPort(Protocol):
+    """What the executive needs of ``corosyncd.totem.ring.Ring``."""
+
+    token_delay: float
+
+    def submit(self, group: Group, messages: Sequence[bytes], queue: Queue = ..., tag: int = ..., now: float = ...) -> None:
+        """Queue messages for the ring."""
+
+    def withdraw(self, tag: int) -> int:
+        """Drop queued messages of a tag."""
+
+    def queued_bytes(self, tag: int) -> int:
+        """Bytes of a tag that wait in the NORMAL queue."""
+
+    def synchronization_complete(self, now: float) -> None:
+        """Back to the NORMAL queue."""
+
+    def force_gather(self, now: float) -> None:
+        """Form the ring anew with unchanged members."""
+
+    def leave(self, now: float) -> None:
+        """Say farewell."""
+
+
+class Executive:
+    """One node's executive. ``throttle_delay`` is the longest delay of a token in seconds (a quarter of token_retransmit)."""
+
+    def __init__(
+        self,
+        node_id: int,
+        ring: RingPort,
+        space: KeySpace,
+        engines: Iterable[EngineRecord],
+        addresses: Mapping[int, str],
+        totem_statistics: Callable[[], Values],
+        throttle_delay: float,
+        token_timeout: float,
+    ) -> None:
+        """``addresses``: how ``runtime.members.<id>.ip`` shows each configured node; ``engines`` in the order of loading."""
+        self.node_id = node_id
+        self.ring = ring
+        self.engines = {engine.name: engine for engine in engines}
+        self.router = Router()
+        self.members = Members(addresses)
+        self.keys = KeyKeeper(space, self._listening, self._keys_changed)
+        self.snapshots = Snapshots(self._running, totem_statistics)
+        self.sync = Sync(self)
+        self.supervision = Supervision(self, token_timeout)
+        self.ring_id: RingId = NO_RING
+        self.throttle_delay = throttle_delay
+        self.now = 0.0
+        self._actions: list[Action] = []
+        self._confirm_quorum: tuple[EngineRecord, RingId] | None = None
+        self._next_counters = 0.0
+        self._reloads: dict[int, tuple[EngineRecord, Any]] = {}
+        self._next_reload = 1
+        self._ring_started = False
+        self._clear_totem: Callable[[], None] | None = None
+        self._words: dict[int, Callable[[EngineRecord, RingId, list[Any]], None]] = {
+            ToExecutive.HELLO: self._hello,
+            ToExecutive.READY: self._ready,
+            ToExecutive.GATE_CLOSED: self._gate_closed,
+            ToExecutive.SYNC_STEP_DONE: self._sync_step_done,
+            ToExecutive.SYNC_ACTIVATED: self._sync_activated,
+            ToExecutive.CONSUMED: self._consumed,
+            ToExecutive.KEYS_CHANGE: self._keys_change,
+            ToExecutive.KEYS_CONFIRM: self._keys_confirm,
+            ToExecutive.SET_QUORATE: self._set_quorate,
+            ToExecutive.QUORUM_CONFIRM: self._quorum_confirm,
+            ToExecutive.KEEP: self._keep,
+            ToExecutive.STATISTICS_REQUEST: self._statistics_request,
+            ToExecutive.STATISTICS: self._statistics,
+            ToExecutive.CLEAR_STATISTICS: self._clear_statistics,
+            ToExecutive.RELOAD: self._reload,
+            ToExecutive.REOPEN_LOGS: self._reopen_logs,
+            ToExecutive.SHUTDOWN_REQUEST: self._shutdown_request,
+            ToExecutive.FATAL: self._fatal,
+            ToExecutive.REFUSED: self._refused,
+            ToExecutive.STOPPED: self._stopped,
+        }
+
+    # What goes in.
+
+    def start(self, now: float) -> None:
+        """Ask for every engine's process."""
+        self.now = now
+        self._next_counters = now + COUNTER_PERIOD
+        for engine in self.engines.values():
+            self.supervision.spawn(engine)
+
+    def configuration(self, change: Configuration, now: float) -> None:
+        """A configuration was installed by the ring."""
+        self.now = now
+        self.router.flush(now)
+        if change.kind is ConfigurationKind.TRANSITIONAL:
+            self.members.left(change.left)
+            self.sync.abandon()
+            self.sync.transitional = change.members
+            self.keys.publish(self.members.take_keys())
+            return
+        transitional = self.sync.transitional
+        self.ring_id = change.ring_id
+        for engine in self.engines.values():
+            engine.ring_id = change.ring_id
+            engine.sync_data_sent = False
+        self.members.joined(change.joined)
+        self.keys.publish(self.members.take_keys())
+        local = [engine.service_id for engine in self.engines.values() if engine.synchronised]
+        self.sync.start(transitional, change.members, change.ring_id, local)
+
+    def deliver(self, messages: Sequence[tuple[int, Group, bytes]], now: float) -> None:
+        """Messages in total order."""
+        self.now = now
+        add = self.router.add
+        for source, group, body in messages:
+            if group is Group.ENGINES:
+                add(source, body)
+                continue
+            self.router.flush(now)
+            try:
+                self.sync.deliver(source, body)
+            except ValueError as error:
+                self.log("SYNC", "warning", f"dropped a malformed message of node {source}: {error}")
+        self.router.flush(now)
+        self._throttle()
+
+    def receive(self, name: str, ring_id: RingId, entries: list[list[Any]], bodies: list[bytes], now: float) -> None:
+        """One frame of an engine's link. Raises ValueError when the engine speaks nonsense: the driver then kills it."""
+        self.now = now
+        engine = self.engines[name]
+        position = 0
+        try:
+            for entry in entries:
+                if entry[0] == ToExecutive.MULTICAST:
+                    count = len(entry[2])
+                    self._multicast(engine, ring_id, entry[1], bodies[position : position + count])
+                    position += count
+                else:
+                    self._words[entry[0]](engine, ring_id, entry)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"engine {name} sent an entry that cannot be read: {error!r}") from error
+
+    def ring_advanced(self, now: float) -> None:
+        """The ring has worked: hand out credit for what has left the queue."""
+        self.now = now
+        for engine in self.engines.values():
+            if engine.credit_taken and engine.running:
+                self._grant(engine)
+        self.supervision.words_delivered()
+
+    def next_timer(self) -> float:
+        """When ``handle_timer`` wants to be called."""
+        return min(self._next_counters, self.supervision.next_timer())
+
+    def handle_timer(self, now: float) -> None:
+        """The time has come for counters, or for a decision about a silent engine."""
+        self.now = now
+        if now >= self._next_counters:
+            self._next_counters = now + COUNTER_PERIOD
+            self._publish_counters()
+        self.supervision.handle_timer(now)
+
+    def engine_died(self, name: str, reason: str, now: float) -> None:
+        """An engine's process has ended or its link is broken."""
+        self.now = now
+        self.router.flush(now)
+        self.supervision.died(self.engines[name], reason)
+
+    def shutdown(self, reason: str, now: float, status: int = 0) -> None:
+        """Stop in order: the engines, their last words, the ring."""
+        self.now = now
+        self.supervision.shutdown(reason, status)
+
+    def actions(self) -> list[Action]:
+        """What the driver has to do, in order; taken once."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    # What the parts of the executive say.
+
+    def act(self, action: Action) -> None:
+        """Queue one action for the driver."""
+        self._actions.append(action)
+
+    def log(self, subsystem: str, level: str, message: str) -> None:
+        """One line for the log."""
+        self._actions.append(Log(subsystem, level, message))
+
+    def _running(self) -> Iterable[EngineRecord]:
+        return [engine for engine in self.engines.values() if engine.running]
+
+    def _listening(self) -> Iterable[EngineRecord]:
+        """Engines that follow the map: also those that have said HELLO and are not ready."""
+        return [engine for engine in self.engines.values() if engine.listening]
+
+    # The round (sync.Port).
+
+    def send_sync(self, message: bytes) -> None:
+        """Multicast for the barrier protocol."""
+        self.ring.submit(Group.SYNC, [message], Queue.SYNC, now=self.now)
+
+    def close_gates(self) -> bool:
+        """Tell every engine the configuration; GATE_CLOSED comes back from each."""
+        members = list(self.sync.members)
+        transitional = list(self.sync.transitional)
+        waiting = False
+        for engine in self._running():
+            engine.put(ToEngine.CONFIGURATION, transitional, members)
+            self.supervision.owes(engine)
+            waiting = True
+        return not waiting and not self.supervision.missing()
+
+    def step(self, service: int) -> bool:
+        """The local engine's turn."""
+        engine = self.router.services.get(service)
+        if engine is None or not engine.synchronised:
+            return False
+        if engine.running:
+            engine.put(ToEngine.SYNC_STEP)
+        return True
+
+    def activate(self, service: int) -> bool:
+        """All data of the step is delivered."""
+        engine = self.router.services.get(service)
+        if engine is None or not engine.synchronised or not engine.running:
+            return False
+        self.router.flush(self.now)
+        engine.put(ToEngine.SYNC_ACTIVATE)
+        return True
+
+    def abort(self) -> None:
+        """The round is void."""
+        for engine in self._running():
+            if engine.synchronised:
+                engine.put(ToEngine.SYNC_ABORT)
+
+    def round_ended(self) -> None:
+        """The ring's queues go back to normal at this very place of the order."""
+        self.ring.synchronization_complete(self.now)
+
+    def complete(self) -> None:
+        """Gates open, in one broadcast."""
+        for engine in self._running():
+            engine.put(ToEngine.SYNC_COMPLETE)
+        self.log("MAIN", "notice", "Completed service synchronization, ready to provide service.")
+        self.act(Ready())
+        self.supervision.round_complete()
+
+    # Words of the engines.
+
+    def _hello(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        engine.describe(entry[1])
+        other = self.router.services.get(engine.service_id)
+        if other is not None and other is not engine:
+            raise ValueError(f"engines {engine.name} and {other.name} both want service id {engine.service_id}")
+        self.router.services[engine.service_id] = engine
+        engine.phase = Phase.GREETED
+        self.keys.snapshot(engine)
+
+    def _ready(self, engine: EngineRecord, _ring_id: RingId, _entry: list[Any]) -> None:
+        self._publish_service(engine)
+        engine.phase = Phase.RUNNING
+        self.log("SERV", "notice", f"Service engine loaded: {engine.title} [{engine.service_id}]")
+        self._grant(engine)
+        self.supervision.ready(engine)
+        if not self._ring_started and all(other.running for other in self.engines.values()):
+            self._ring_started = True
+            self.act(StartRing())
+
+    def _gate_closed(self, engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
+        if ring_id != self.ring_id:
+            return
+        engine.gate_ring = ring_id
+        self.supervision.owes_nothing(engine)
+        if not self.supervision.missing() and all(other.gate_ring == ring_id for other in self._running()):
+            self.sync.gates_closed(ring_id)
+
+    def _sync_step_done(self, engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
+        if not self.supervision.missing():
+            self.sync.step_done(engine.service_id, ring_id)
+
+    def _sync_activated(self, engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
+        self.sync.activated(engine.service_id, ring_id)
+
+    def _multicast(self, engine: EngineRecord, ring_id: RingId, kind: int, bodies: list[bytes]) -> None:
+        queue = Queue.NORMAL
+        if kind == SYNC:
+            if ring_id != self.ring_id or self.sync.service != engine.service_id:
+                return
+            engine.sync_data_sent = True
+            queue = Queue.SYNC
+        elif kind == CURRENT and self.sync.in_process:
+            queue = Queue.SYNC
+        if queue is Queue.NORMAL:
+            engine.credit_taken += sum(map(len, bodies))
+        self.router.outgoing(
+            engine,
+            bodies,
+            lambda good: self.ring.submit(Group.ENGINES, good, queue, tag=engine.service_id, now=self.now),
+        )
+
+    def _consumed(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        engine.consumed(entry[1], self.now)
+        self._throttle()
+
+    def _keys_change(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        self.keys.change(engine, entry[1], entry[2])
+
+    def _keys_confirm(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        self.keys.confirmed(engine, entry[1])
+
+    def _set_quorate(self, engine: EngineRecord, ring_id: RingId, entry: list[Any]) -> None:
+        if ring_id != self.ring_id:
+            return
+        quorate, members = bool(entry[1]), list(entry[2])
+        self._confirm_quorum = (engine, ring_id)
+        quorum = self.engines.get("quorum")
+        for other in self._running():
+            other.put(ToEngine.QUORUM, quorate, members, 1 if other is quorum else 0)
+        if quorum is None or not quorum.running:
+            self._tell_confirmed(engine)
+
+    def _quorum_confirm(self, _engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
+        if self._confirm_quorum is not None and self._confirm_quorum[1] == ring_id:
+            self._tell_confirmed(self._confirm_quorum[0])
+
+    def _tell_confirmed(self, engine: EngineRecord) -> None:
+        self._confirm_quorum = None
+        if engine.running:
+            engine.put(ToEngine.QUORATE_CONFIRMED)
+
+    def _keep(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        engine.kept = bytes(entry[1])
+
+    def _statistics_request(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        self.snapshots.request(engine, entry[1], self.now)
+
+    def _statistics(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        self.snapshots.answer(engine, entry[1], entry[2], self.now)
+
+    def _clear_statistics(self, _engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        what = entry[1]
+        self.snapshots.forget()
+        if what in ("ipc", "all"):
+            for engine in self._running():
+                engine.put(ToEngine.CLEAR_STATISTICS, what)
+        if what in ("totem", "all") and self._clear_totem is not None:
+            self._clear_totem()
+
+    def on_clear_totem(self, clear: Callable[[], None]) -> None:
+        """What resets the core's counters."""
+        self._clear_totem = clear
+
+    def _reload(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        token = self._next_reload
+        self._next_reload += 1
+        self._reloads[token] = (engine, entry[1])
+        self.act(ReloadConfiguration(token))
+
+    def configuration_read(self, token: int, status: int, now: float) -> None:
+        """The answer to a ReloadConfiguration action."""
+        self.now = now
+        engine, answer = self._reloads.pop(token)
+        if engine.running:
+            engine.put(ToEngine.RELOADED, answer, status)
+
+    def _reopen_logs(self, _engine: EngineRecord, _ring_id: RingId, _entry: list[Any]) -> None:
+        self.act(ReopenLogs())
+
+    def _shutdown_request(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        self.supervision.shutdown(f"{engine.name}: {entry[1]}", 0)
+
+    def _fatal(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        self.log(engine.name.upper(), "crit", str(entry[2]))
+        self.act(Exit(int(entry[1]), str(entry[2])))
+
+    def _refused(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
+        reason = f"Service engine '{engine.load_name}' failed to load for reason '{entry[1]}'"
+        self.log("SERV", "error", reason)
+        self.act(Exit(20, reason))
+
+    def _stopped(self, engine: EngineRecord, _ring_id: RingId, _entry: list[Any]) -> None:
+        self.supervision.stopped(engine)
+
+    # Credits, throttle, counters, keys.
+
+    def _grant(self, engine: EngineRecord) -> None:
+        unspent = engine.credit_granted - engine.credit_taken
+        free = CREDIT_LIMIT - self.ring.queued_bytes(engine.service_id) - unspent
+        if free >= CREDIT_QUANTUM:
+            engine.credit_granted += free
+            engine.put(ToEngine.CREDIT, free)
+
+    def _throttle(self) -> None:
+        behind = max((engine.outstanding_bytes for engine in self.engines.values()), default=0)
+        self.ring.token_delay = self.throttle_delay if behind > OUTSTANDING_HIGH_MARK else 0.0
+
+    def _publish_service(self, engine: EngineRecord) -> None:
+        prefix = f"internal_configuration.service.{engine.service_id}"
+        runtime = f"runtime.services.{engine.name}"
+        pairs: list[tuple[str, Value]] = [
+            (f"{prefix}.name", text(engine.load_name)),
+            (f"{prefix}.ver", uint32(0)),
+            (f"{runtime}.service_id", uint16(engine.service_id)),
+        ]
+        for function in range(engine.functions):
+            pairs.append((f"{runtime}.{function}.tx", uint64(engine.tx[function])))
+            pairs.append((f"{runtime}.{function}.rx", uint64(engine.rx[function])))
+        self.keys.publish(pairs)
+
+    def _publish_counters(self) -> None:
+        pairs: list[tuple[str, Value]] = []
+        for engine in self.engines.values():
+            counters = engine.rx + engine.tx
+            if counters == engine.published:
+                continue
+            for index, value in enumerate(counters):
+                if value != engine.published[index]:
+                    direction = "rx" if index < engine.functions else "tx"
+                    name = f"runtime.services.{engine.name}.{index % engine.functions}.{direction}"
+                    pairs.append((name, uint64(value)))
+            engine.published = counters
+        if pairs:
+            self.keys.publish(pairs)
+
+    def _keys_changed(self, changes: list[Change]) -> None:
+        for change in changes:
+            if change.name == "runtime.force_gather" and change.new.python() not in ("no", b""):
+                self.ring.force_gather(self.now)
+                self.keys.publish([("runtime.force_gather", text("no"))])

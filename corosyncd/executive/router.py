@@ -1,0 +1,85 @@
+"""From the ring to the engines and back: which engine a message belongs to, in batches, counted by function.
+
+A ring message's first word is (service id << 16) | function (reference services section 1.1).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+from corosyncd.executive.record import EngineRecord
+from corosyncd.link.vocabulary import ToEngine
+
+_IDENTIFIER = struct.Struct("=i")
+MINIMUM_MESSAGE = 16
+"""Bytes of the header (id, size) that every engine message begins with."""
+
+
+class Router:
+    """The table of services. ``dropped`` counts what no engine could take, by reason."""
+
+    __slots__ = ("_batches", "dropped", "services")
+
+    def __init__(self) -> None:
+        """No engine yet."""
+        self.services: dict[int, EngineRecord] = {}
+        self.dropped: dict[str, int] = {"short": 0, "unknown service": 0, "unknown function": 0, "foreign service": 0}
+        self._batches: dict[EngineRecord, list[tuple[int, int, bytes]]] = {}
+
+    def add(self, source: int, body: bytes) -> None:
+        """Take one delivered message into the batch of its engine."""
+        if len(body) < MINIMUM_MESSAGE:
+            self.dropped["short"] += 1
+            return
+        identifier = _IDENTIFIER.unpack_from(body)[0]
+        engine = self.services.get(identifier >> 16)
+        if engine is None:
+            self.dropped["unknown service"] += 1
+            return
+        function = identifier & 0xFFFF
+        if function >= engine.functions:
+            self.dropped["unknown function"] += 1
+            return
+        engine.rx[function] += 1
+        batch = self._batches.get(engine)
+        if batch is None:
+            self._batches[engine] = [(source, function, body)]
+        else:
+            batch.append((source, function, body))
+
+    def flush(self, now: float) -> None:
+        """Hand the batches over: before anything else is said to an engine, and at the end of a delivery."""
+        if not self._batches:
+            return
+        batches = self._batches
+        self._batches = {}
+        for engine, batch in batches.items():
+            self.hand_over(engine, batch, now)
+
+    def hand_over(self, engine: EngineRecord, batch: list[tuple[int, int, bytes]], now: float) -> None:
+        """Queue deliveries on an engine's link; those of an absent engine wait for its successor."""
+        bodies = [message[2] for message in batch]
+        size = sum(map(len, bodies))
+        engine.hand_over(batch, size, now)
+        if engine.running:
+            triples: list[int] = []
+            for source, function, body in batch:
+                triples += (source, function, len(body))
+            engine.put(ToEngine.DELIVER, triples, bodies=bodies)
+
+    def outgoing(self, engine: EngineRecord, bodies: Sequence[bytes], submit: Callable[[Sequence[bytes]], None]) -> None:
+        """Count an engine's multicasts and submit those that bear its own service id."""
+        service = engine.service_id
+        counters = engine.tx
+        unpack = _IDENTIFIER.unpack_from
+        good = bodies
+        for body in bodies:
+            identifier = unpack(body)[0] if len(body) >= MINIMUM_MESSAGE else -1
+            if identifier >> 16 == service and identifier & 0xFFFF < len(counters):
+                counters[identifier & 0xFFFF] += 1
+            else:
+                self.dropped["foreign service"] += 1
+                good = [other for other in good if other is not body]
+        if good:
+            submit(good)

@@ -1,0 +1,225 @@
+"""The engines' lives: start, silence, death, successor, and the orderly stop.
+
+Design: "What happens when something dies" (engine death, step by step) and "Life cycle".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from corosyncd.executive.actions import Exit, KillEngine, SpawnEngine
+from corosyncd.executive.record import (
+    DEATH_LIMIT,
+    DEATH_WINDOW,
+    PROGRESS_LIMIT,
+    READY_LIMIT,
+    EngineRecord,
+    Phase,
+)
+from corosyncd.link.vocabulary import ToEngine
+
+if TYPE_CHECKING:
+    from corosyncd.executive.executive import Executive
+
+START_LIMIT = 20.0
+"""Seconds that the first start of all engines may take."""
+STOP_LIMIT = 2.0
+"""Seconds that one engine may take to close its clients."""
+CHECK_PERIOD = 0.25
+EXIT_FATAL = 15
+
+
+class Supervision:
+    """Decides over engines. All waiting is by deadlines that ``handle_timer`` looks at."""
+
+    __slots__ = (
+        "_executive",
+        "_leave_at",
+        "_next_check",
+        "_reform",
+        "_status",
+        "_stop_deadline",
+        "_stopping",
+        "_token_timeout",
+        "_waiting",
+    )
+
+    def __init__(self, executive: Executive, token_timeout: float) -> None:
+        """``token_timeout`` bounds the wait for last words to be delivered (seconds)."""
+        self._executive = executive
+        self._token_timeout = token_timeout
+        self._waiting: dict[str, float] = {}
+        """Engine name to the time by which it must be ready."""
+        self._reform = False
+        self._next_check = 0.0
+        self._stopping: list[EngineRecord] | None = None
+        self._stop_deadline = 0.0
+        self._leave_at: float | None = None
+        self._status = 0
+
+    # Starting.
+
+    def spawn(self, engine: EngineRecord) -> None:
+        """Ask for a process, with what its predecessor had handed over."""
+        executive = self._executive
+        first = not engine.deaths
+        engine.phase = Phase.STARTING
+        self._waiting[engine.name] = executive.now + (START_LIMIT if first else READY_LIMIT)
+        executive.act(SpawnEngine(engine.name, engine.kept))
+
+    def ready(self, engine: EngineRecord) -> None:
+        """A process said READY: a successor gets what waited for it, and a synchronised one a new ring."""
+        executive = self._executive
+        self._waiting.pop(engine.name, None)
+        if not engine.deaths:
+            return
+        for batch, _size in list(engine.outstanding):
+            triples: list[int] = []
+            for source, function, body in batch:
+                triples += (source, function, len(body))
+            engine.put(ToEngine.DELIVER, triples, bodies=[message[2] for message in batch])
+        if engine.outstanding:
+            engine.owes_since = executive.now
+        executive.log("SERV", "notice", f"Engine {engine.name} is back after {len(engine.deaths)} death(s) in its recent past")
+        if engine.synchronised:
+            executive.ring.force_gather(executive.now)
+        elif not executive.sync.in_process:
+            engine.put(ToEngine.CONFIGURATION, list(executive.sync.transitional), list(executive.sync.members))
+            engine.put(ToEngine.SYNC_COMPLETE)
+
+    def missing(self) -> bool:
+        """Whether a synchronised engine is away: then this node sends no barrier."""
+        return any(engine.synchronised and not engine.running for engine in self._executive.engines.values())
+
+    def round_complete(self) -> None:
+        """A round was completed; after an engine died in an aborted one the ring is formed once more."""
+        if self._reform:
+            self._reform = False
+            self._executive.log("SERV", "notice", "An engine died in the middle of a synchronisation: forming the ring once more")
+            self._executive.ring.force_gather(self._executive.now)
+
+    # Silence and death.
+
+    def owes(self, engine: EngineRecord) -> None:
+        """An answer is expected from it, soon."""
+        if engine.owes_since is None:
+            engine.owes_since = self._executive.now
+
+    def owes_nothing(self, engine: EngineRecord) -> None:
+        """It has answered; deliveries may still be under way."""
+        engine.owes_since = self._executive.now if engine.outstanding_bytes else None
+
+    def died(self, engine: EngineRecord, reason: str) -> None:
+        """Its process is gone: take back what has not left, start a successor, or give up."""
+        executive = self._executive
+        if engine.phase in (Phase.ABSENT, Phase.STOPPED):
+            return
+        was_stopping = engine.phase is Phase.STOPPING
+        executive.log("SERV", "error", f"Engine {engine.name} has died: {reason}")
+        engine.phase = Phase.ABSENT
+        executive.ring.withdraw(engine.service_id)
+        if executive.sync.in_process and engine.sync_data_sent:
+            self._reform = True
+        kept_on = engine.reset_link()
+        executive.keys.engine_gone(engine)
+        executive.snapshots.engine_gone(engine, executive.now)
+        if was_stopping or self._stopping is not None:
+            self.stopped(engine)
+            return
+        if kept_on:
+            engine.hand_over(kept_on, sum(len(body) for _source, _function, body in kept_on), executive.now)
+            engine.owes_since = None
+        engine.deaths.append(executive.now)
+        if engine.crash_policy == "leave":
+            self.shutdown(f"engine {engine.name} died and its crash policy is to leave", EXIT_FATAL)
+        elif len(engine.deaths) >= DEATH_LIMIT and executive.now - engine.deaths[0] < DEATH_WINDOW:
+            self.shutdown(f"engine {engine.name} died {DEATH_LIMIT} times within {DEATH_WINDOW:.0f} s", EXIT_FATAL)
+        else:
+            self.spawn(engine)
+
+    # The clock.
+
+    def next_timer(self) -> float:
+        """When silence has to be looked at again."""
+        if self._leave_at is not None:
+            return self._leave_at
+        return self._next_check
+
+    def handle_timer(self, now: float) -> None:
+        """Look for engines that are late, and move an orderly stop on."""
+        if now < self.next_timer():
+            return
+        self._next_check = now + CHECK_PERIOD
+        executive = self._executive
+        if self._leave_at is not None:
+            self._leave()
+            return
+        if self._stopping is not None:
+            if now >= self._stop_deadline and self._stopping:
+                engine = self._stopping[0]
+                executive.act(KillEngine(engine.name, f"did not stop within {STOP_LIMIT:.0f} s"))
+                self.stopped(engine)
+            return
+        for engine in executive.engines.values():
+            self._look_at(engine, now)
+
+    def _look_at(self, engine: EngineRecord, now: float) -> None:
+        deadline = self._waiting.get(engine.name)
+        if deadline is not None and now >= deadline:
+            del self._waiting[engine.name]
+            reason = f"engine {engine.name} was not ready in time"
+            self._executive.act(KillEngine(engine.name, reason))
+            self.shutdown(reason, EXIT_FATAL)
+        elif engine.running and engine.owes_since is not None and now - engine.owes_since > PROGRESS_LIMIT:
+            engine.owes_since = None
+            self._executive.act(KillEngine(engine.name, f"made no progress for {PROGRESS_LIMIT:.0f} s"))
+
+    # The orderly stop.
+
+    def shutdown(self, reason: str, status: int) -> None:
+        """Stop engine after engine, then leave the ring; a second call changes nothing."""
+        if self._stopping is not None:
+            return
+        executive = self._executive
+        executive.log("SERV", "notice" if status == 0 else "error", f"Unloading all Corosync service engines: {reason}")
+        self._status = status
+        self._waiting.clear()
+        order = [engine for engine in executive.engines.values() if engine.running]
+        self._stopping = sorted(order, key=lambda engine: (-engine.priority, engine.service_id))
+        self._stop_next()
+
+    def stopped(self, engine: EngineRecord) -> None:
+        """An engine has said its last words (or died over them)."""
+        engine.phase = Phase.STOPPED
+        self._executive.log("SERV", "notice", f"Service engine unloaded: {engine.title}")
+        if self._stopping is not None and engine in self._stopping:
+            first = self._stopping[0] is engine
+            self._stopping.remove(engine)
+            if first:
+                self._stop_next()
+
+    def _stop_next(self) -> None:
+        executive = self._executive
+        if self._stopping:
+            engine = self._stopping[0]
+            engine.phase = Phase.STOPPING
+            self._stop_deadline = executive.now + STOP_LIMIT
+            self._next_check = self._stop_deadline
+            engine.put(ToEngine.STOP)
+        else:
+            self._leave_at = executive.now + (self._token_timeout if self._words_wait() else 0.0)
+
+    def words_delivered(self) -> None:
+        """The ring has worked: leave as soon as the last words are out."""
+        if self._leave_at is not None and not self._words_wait():
+            self._leave_at = self._executive.now
+
+    def _words_wait(self) -> bool:
+        executive = self._executive
+        return any(executive.ring.queued_bytes(engine.service_id) for engine in executive.engines.values())
+
+    def _leave(self) -> None:
+        executive = self._executive
+        self._leave_at = float("inf")
+        executive.ring.leave(executive.now)
+        executive.act(Exit(self._status, "left the ring"))

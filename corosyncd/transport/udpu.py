@@ -1,0 +1,213 @@
+"""The udpu transport: every "multicast" is one unicast copy to each configured node, over plain UDP.
+
+One socket receives everything; one connected socket a peer sends, so that data and token keep their order and the kernel tells
+when a peer's port is closed. Trains of equal frames leave in one system call (UDP_SEGMENT) and arrive in one (UDP_GRO) where the
+kernel has them; on the wire they are ordinary datagrams. Source: reference totem section 5.2.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+
+SOL_UDP = 17
+UDP_SEGMENT = 103
+UDP_GRO = 104
+SOCKET_BUFFER = 2_179_072
+"""Bytes asked for in both directions, as stock does (16 frames of its largest size)."""
+SOCKET_PRIORITY = 6
+LARGEST_DATAGRAM = 65_536
+LARGEST_TRAIN = 64_000
+"""Bytes in one UDP_SEGMENT send; the kernel's own limit is a little under 64 KiB."""
+TRAIN_SEGMENTS = 60
+"""Segments in one UDP_SEGMENT send (the kernel takes 64)."""
+RECEIVE_BATCH = 64
+"""Datagrams or trains read before the ring gets its turn."""
+
+_SEGMENT_SIZE = struct.Struct("=H")
+_GRO_SIZE = struct.Struct("=i")
+_REFUSED = frozenset({errno.ECONNREFUSED})
+_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM, errno.EACCES, errno.EADDRNOTAVAIL})
+_NO_SEGMENTATION = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
+
+
+class BindError(Exception):
+    """The node's own address or port cannot be had; the text is one line that names it."""
+
+
+class Counters:
+    """What the transport saw; nothing here is ever reset."""
+
+    __slots__ = ("foreign_source", "send_full", "send_refused", "send_unreachable", "truncated")
+
+    def __init__(self) -> None:
+        """All zero."""
+        self.foreign_source = 0
+        """Datagrams from addresses that the node list does not name (block_unlisted_ips)."""
+        self.truncated = 0
+        self.send_refused = 0
+        """Sends that the peer's host answered with "port unreachable"."""
+        self.send_unreachable = 0
+        self.send_full = 0
+        """Datagrams not sent because the socket's buffer was full: the ring asks for them again."""
+
+
+def trains(frames: Sequence[bytes], largest_segment: int) -> list[tuple[int, Sequence[bytes]]]:
+    """Cut frames into sends: (segment size, frames), where all but the last frame have that size; 0 means a single datagram."""
+    result: list[tuple[int, Sequence[bytes]]] = []
+    start = 0
+    count = len(frames)
+    while start < count:
+        size = len(frames[start])
+        end = start + 1
+        if size <= largest_segment:
+            most = min(TRAIN_SEGMENTS, LARGEST_TRAIN // size)
+            while end < count and end - start < most and len(frames[end]) == size:
+                end += 1
+            if end < count and end - start < most and len(frames[end]) < size:
+                end += 1
+        result.append((size if end - start > 1 else 0, frames[start:end]))
+        start = end
+    return result
+
+
+class UdpuTransport:
+    """Sockets of one node. ``members`` maps node ids to addresses, this node's own among them."""
+
+    def __init__(self, node_id: int, members: Mapping[int, str], port: int, *, block_unlisted: bool = True) -> None:
+        """Opens and binds the sockets. Raises BindError."""
+        self.counters = Counters()
+        self._own = members[node_id]
+        self._port = port
+        self._family = socket.AF_INET6 if ":" in self._own else socket.AF_INET
+        self._listed = {self._canonical(address) for address in members.values()} if block_unlisted else None
+        self._largest_segment = 1452 if self._family == socket.AF_INET6 else 1472
+        self._buffer = bytearray(LARGEST_DATAGRAM)
+        self._view = memoryview(self._buffer)
+        self._receiver = self._open(port)
+        self._peers: dict[int, socket.socket] = {}
+        try:
+            self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, SOCKET_PRIORITY)
+            self._accept_trains()
+            for peer, address in members.items():
+                if peer != node_id:
+                    self._peers[peer] = self._open(0)
+                    self._peers[peer].connect((address, port))
+        except OSError as error:
+            self.close()
+            raise BindError(f"cannot reach the configured nodes from {self._own}: {error.strerror}") from error
+
+    def _canonical(self, address: str) -> str:
+        return socket.inet_ntop(self._family, socket.inet_pton(self._family, address))
+
+    def _open(self, port: int) -> socket.socket:
+        sock = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+            sock.bind((self._own, port))
+        except OSError as error:
+            sock.close()
+            raise BindError(f"cannot bind UDP {self._own} port {port}: {error.strerror}") from error
+        return sock
+
+    def _accept_trains(self) -> None:
+        try:
+            self._receiver.setsockopt(SOL_UDP, UDP_GRO, 1)
+        except OSError:
+            pass  # an old kernel: datagrams come one by one
+
+    def fileno(self) -> int:
+        """The receiving socket's descriptor."""
+        return self._receiver.fileno()
+
+    def close(self) -> None:
+        """Close every socket."""
+        self._receiver.close()
+        for sock in self._peers.values():
+            sock.close()
+
+    def receive(self) -> list[tuple[bytes, int]]:
+        """Read what waits, at most RECEIVE_BATCH: (bytes, segment size), size 0 for a single datagram."""
+        received: list[tuple[bytes, int]] = []
+        receive = self._receiver.recvmsg_into
+        buffers = [self._view]
+        listed = self._listed
+        for _ in range(RECEIVE_BATCH):
+            try:
+                size, ancillary, flags, address = receive(buffers, 64)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _REFUSED:
+                    continue
+                raise
+            if flags & socket.MSG_TRUNC:
+                self.counters.truncated += 1
+            elif listed is not None and address[0] not in listed:
+                self.counters.foreign_source += 1
+            else:
+                segment = 0
+                if ancillary:
+                    for level, kind, data in ancillary:
+                        if level == SOL_UDP and kind == UDP_GRO:
+                            segment = _GRO_SIZE.unpack(data)[0]
+                received.append((bytes(self._view[:size]), segment))
+        return received
+
+    def send(self, frames: Sequence[bytes], target: int = 0, token: bytes | None = None) -> None:
+        """Send frames to every peer, and behind them a token to one.
+
+        The token joins the last train to its target (a train's last segment may be shorter). A target that is not configured gets
+        nothing: the token's loss is found by its timer.
+        """
+        plan = trains(frames, self._largest_segment)
+        if token is not None:
+            sock = self._peers.get(target)
+            if sock is not None:
+                self._send(sock, trains([*frames, token], self._largest_segment))
+        for peer, sock in self._peers.items():
+            if token is None or peer != target:
+                self._send(sock, plan)
+
+    def _send(self, sock: socket.socket, plan: list[tuple[int, Sequence[bytes]]]) -> None:
+        for segment, frames in plan:
+            if segment == 0:
+                for frame in frames:
+                    self._send_one(sock, frame)
+                continue
+            try:
+                sock.sendmsg(frames, [(SOL_UDP, UDP_SEGMENT, _SEGMENT_SIZE.pack(segment))])
+            except OSError as error:
+                if error.errno in _NO_SEGMENTATION:
+                    # The path's MTU is smaller, or the kernel has no UDP_SEGMENT: never try this size again.
+                    self._largest_segment = min(self._largest_segment, segment - 1)
+                elif not self._again(error):
+                    continue
+                for frame in frames:
+                    self._send_one(sock, frame)
+
+    def _send_one(self, sock: socket.socket, frame: bytes) -> None:
+        try:
+            sock.send(frame)
+        except OSError as error:
+            if self._again(error):
+                try:
+                    sock.send(frame)
+                except OSError as second:
+                    self._again(second)
+
+    def _again(self, error: OSError) -> bool:
+        """Count a failed send. True: the error belonged to an earlier datagram, and this one was not sent yet."""
+        if error.errno in _REFUSED:
+            self.counters.send_refused += 1
+            return True
+        if error.errno == errno.EAGAIN or error.errno == errno.ENOBUFS:
+            self.counters.send_full += 1
+        elif error.errno in _UNREACHABLE:
+            self.counters.send_unreachable += 1
+        else:
+            raise error
+        return False
