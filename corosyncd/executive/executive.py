@@ -175,7 +175,7 @@ class Executive:
                     position += count
                 else:
                     self._words[entry[0]](engine, ring_id, entry)
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"engine {name} sent an entry that cannot be read: {error!r}") from error
 
     def ring_advanced(self, now: float) -> None:

@@ -1,0 +1,398 @@
+"""The executive: the sync round, routing, the map's changes, the engines' lives."""
+
+from __future__ import annotations
+
+import pytest
+
+from corosyncd.executive.actions import Exit, Ready, SpawnEngine, StartRing
+from corosyncd.executive.sync import Phase
+from corosyncd.keyspace.values import text, uint32
+from corosyncd.link.vocabulary import ToEngine, ToExecutive
+from corosyncd.totem.events import RingId
+from tests.unit.executive_cluster import ScriptedCluster, ScriptedEngine, ScriptedNode
+
+
+def words(engine: ScriptedEngine) -> list[int]:
+    """What an engine heard of the round, keys and deliveries left out."""
+    ignored = (ToEngine.KEYS, ToEngine.DELIVER, ToEngine.CREDIT, ToEngine.KEYS_RESULT)
+    return [word for word, _arguments in engine.heard if word not in ignored]
+
+
+def test_the_ring_starts_only_when_every_engine_is_ready() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    assert [action for action in node.actions if isinstance(action, StartRing)] == [StartRing()]
+    spawned = [action.name for action in node.actions if isinstance(action, SpawnEngine)]
+    assert spawned == ["cmap", "cfg", "cpg", "quorum", "votequorum"]
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 5])
+def test_a_round_takes_every_engine_through_step_and_activation_on_every_node(nodes: int) -> None:
+    cluster = ScriptedCluster(nodes)
+    cluster.configure()
+    cluster.settle()
+    for node in cluster.nodes:
+        assert node.executive.sync.phase is Phase.COMPLETE
+        assert not node.ring.in_sync
+        assert Ready() in node.actions
+        for name in ("cmap", "cpg", "quorum", "votequorum"):
+            assert words(node.engines[name]) == [
+                ToEngine.CONFIGURATION,
+                ToEngine.SYNC_STEP,
+                ToEngine.SYNC_ACTIVATE,
+                ToEngine.SYNC_COMPLETE,
+            ]
+        assert words(node.engines["cfg"]) == [ToEngine.CONFIGURATION, ToEngine.SYNC_COMPLETE]
+
+
+def test_sync_data_of_all_nodes_is_delivered_before_activation() -> None:
+    cluster = ScriptedCluster(3)
+    for node in cluster.nodes:
+        cpg = node.engines["cpg"]
+        cpg.sync_data = [cpg.message(2, b"from %d" % node.executive.node_id)]
+    cluster.configure()
+    cluster.settle()
+    for node in cluster.nodes:
+        heard = [word for word, _ in node.engines["cpg"].heard]
+        assert sorted(source for source, _f, _b in node.engines["cpg"].delivered) == [1, 2, 3]
+        assert max(i for i, word in enumerate(heard) if word == ToEngine.DELIVER) < heard.index(ToEngine.SYNC_ACTIVATE)
+
+
+def test_no_service_list_leaves_before_every_gate_is_closed() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.engines["cpg"].silent = {ToEngine.CONFIGURATION}
+    ring_id = cluster.configure()
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.CLOSING_GATES
+    assert not cluster.order
+    node.say(node.engines["cpg"], ToExecutive.GATE_CLOSED, ring_id=RingId(9, 9))
+    assert node.executive.sync.phase is Phase.CLOSING_GATES
+    node.say(node.engines["cpg"], ToExecutive.GATE_CLOSED, ring_id=ring_id)
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.COMPLETE
+
+
+def test_a_new_configuration_aborts_the_open_round_and_starts_another() -> None:
+    cluster = ScriptedCluster(2)
+    node = cluster.nodes[0]
+    node.engines["cpg"].silent = {ToEngine.SYNC_STEP}
+    cluster.configure()
+    cluster.settle()
+    assert node.executive.sync.service == 2
+    node.engines["cpg"].silent = set()
+    cluster.order.clear()
+    cluster.configure([1, 2])
+    cluster.settle()
+    assert words(node.engines["cpg"])[:3] == [ToEngine.CONFIGURATION, ToEngine.SYNC_STEP, ToEngine.SYNC_ABORT]
+    assert node.executive.sync.phase is Phase.COMPLETE
+
+
+def test_a_node_without_a_service_still_sends_its_barrier() -> None:
+    cluster = ScriptedCluster(2)
+    poor = cluster.nodes[1]
+    for record in list(poor.executive.engines.values()):
+        if record.name == "votequorum":
+            del poor.executive.engines["votequorum"]
+            del poor.executive.router.services[5]
+    cluster.configure()
+    cluster.settle()
+    assert all(node.executive.sync.phase is Phase.COMPLETE for node in cluster.nodes)
+
+
+def test_sync_messages_outside_their_step_are_dropped() -> None:
+    cluster = ScriptedCluster()
+    cluster.configure()
+    cluster.settle()
+    node = cluster.nodes[0]
+    cpg = node.engines["cpg"]
+    late = cpg.message(2, b"late")
+    node.say(cpg, ToExecutive.MULTICAST, 1, [len(late)], bodies=[late])
+    assert not cluster.order
+    node.say(cpg, ToExecutive.MULTICAST, 0, [len(late)], bodies=[late])
+    assert len(cluster.order) == 1
+
+
+def test_a_normal_message_waits_for_the_end_of_the_round() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    cpg = node.engines["cpg"]
+    node.engines["votequorum"].silent = {ToEngine.SYNC_STEP}
+    ring_id = cluster.configure()
+    cluster.settle()
+    leave = cpg.message(1, b"leave")
+    node.say(cpg, ToExecutive.MULTICAST, 0, [len(leave)], bodies=[leave])
+    cluster.settle()
+    assert cpg.delivered == []
+    node.say(node.engines["votequorum"], ToExecutive.SYNC_STEP_DONE, ring_id=ring_id)
+    cluster.settle()
+    assert cpg.delivered == [(1, 1, leave)]
+
+
+def test_an_engine_may_not_speak_for_another() -> None:
+    cluster = ScriptedCluster()
+    cluster.configure()
+    cluster.settle()
+    node = cluster.nodes[0]
+    forged = node.engines["cpg"].message(3, b"forged")
+    honest = node.engines["cfg"].message(3, b"honest")
+    node.say(node.engines["cfg"], ToExecutive.MULTICAST, 0, [len(forged), len(honest)], bodies=[forged, honest])
+    cluster.settle()
+    assert node.engines["cpg"].delivered == []
+    assert node.engines["cfg"].delivered == [(1, 3, honest)]
+    assert node.executive.router.dropped["foreign service"] == 1
+
+
+def test_messages_that_no_engine_takes_are_counted_by_reason() -> None:
+    cluster = ScriptedCluster()
+    cluster.configure()
+    cluster.settle()
+    executive = cluster.nodes[0].executive
+    for body in (b"short", (60 << 16).to_bytes(16, "little"), ((2 << 16) | 9).to_bytes(16, "little")):
+        executive.router.add(1, body)
+    assert executive.router.dropped == {"short": 1, "unknown service": 1, "unknown function": 1, "foreign service": 0}
+
+
+def test_a_quorum_decision_is_confirmed_only_after_the_quorum_engine_has_told_its_clients() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.engines["quorum"].silent = {ToEngine.QUORUM}
+    cluster.configure()
+    cluster.settle()
+    votequorum = node.engines["votequorum"]
+    node.say(votequorum, ToExecutive.SET_QUORATE, True, [1])
+    cluster.settle()
+    assert ToEngine.QUORATE_CONFIRMED not in words(votequorum)
+    assert (ToEngine.QUORUM, [True, [1], 1]) in node.engines["quorum"].heard
+    node.say(node.engines["quorum"], ToExecutive.QUORUM_CONFIRM, 1)
+    cluster.settle()
+    assert words(votequorum)[-1] == ToEngine.QUORATE_CONFIRMED
+
+
+def test_a_client_change_is_answered_after_every_tracking_engine_has_confirmed() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    cmap, votequorum = node.engines["cmap"], node.engines["votequorum"]
+    votequorum.silent = {ToEngine.KEYS}
+    node.say(cmap, ToExecutive.KEYS_CHANGE, 7, [["set", "quorum.expected_votes", 6, uint32(3).data, 0, True]])
+    cluster.settle()
+    assert not [word for word, _ in cmap.heard if word == ToEngine.KEYS_RESULT]
+    confirm = next(arguments[0] for word, arguments in votequorum.heard if word == ToEngine.KEYS and arguments[0])
+    node.say(votequorum, ToExecutive.KEYS_CONFIRM, confirm)
+    cluster.settle()
+    assert (ToEngine.KEYS_RESULT, [7, [1]]) in cmap.heard
+
+
+def test_a_read_only_key_is_refused_to_clients_and_not_to_the_daemon() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    cmap = node.engines["cmap"]
+    name = "runtime.config.totem.token"
+    node.say(cmap, ToExecutive.KEYS_CHANGE, 1, [["set", name, 6, uint32(1).data, 0, True]])
+    node.say(cmap, ToExecutive.KEYS_CHANGE, 2, [["set", name, 6, uint32(2).data, 0, False]])
+    cluster.settle()
+    results = [arguments for word, arguments in cmap.heard if word == ToEngine.KEYS_RESULT]
+    assert results == [[1, [11]], [2, [1]]]
+    assert node.space.get(name) == uint32(2)
+
+
+def test_a_dead_engine_is_not_waited_for_by_a_key_change() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    cmap, votequorum = node.engines["cmap"], node.engines["votequorum"]
+    votequorum.silent = {ToEngine.KEYS}
+    node.say(cmap, ToExecutive.KEYS_CHANGE, 7, [["set", "quorum.expected_votes", 6, uint32(3).data, 0, True]])
+    cluster.settle()
+    node.kill(votequorum)
+    cluster.settle()
+    assert (ToEngine.KEYS_RESULT, [7, [1]]) in cmap.heard
+
+
+def test_members_are_published_with_address_count_and_status() -> None:
+    cluster = ScriptedCluster(2)
+    cluster.configure()
+    cluster.settle()
+    space = cluster.nodes[0].space
+    assert space.get("runtime.members.2.ip") == text("r(0) ip(10.0.0.2) ")
+    assert space.get("runtime.members.2.join_count") == uint32(1)
+    assert space.get("runtime.members.2.status") == text("joined")
+
+
+def idle_node() -> tuple[ScriptedCluster, ScriptedNode]:
+    cluster = ScriptedCluster()
+    cluster.configure()
+    cluster.settle()
+    return cluster, cluster.nodes[0]
+
+
+def test_an_idle_engine_that_dies_comes_back_with_what_it_kept_and_the_ring_is_formed_anew() -> None:
+    cluster, node = idle_node()
+    votequorum = node.engines["votequorum"]
+    node.say(votequorum, ToExecutive.KEEP, b"state")
+    node.kill(votequorum)
+    cluster.settle()
+    assert SpawnEngine("votequorum", b"state") in node.actions
+    assert node.ring.gathers == 1
+
+
+def test_an_engine_without_sync_state_comes_back_without_a_new_ring() -> None:
+    cluster, node = idle_node()
+    node.kill(node.engines["cfg"])
+    cluster.settle()
+    assert node.ring.gathers == 0
+    assert words(node.engines["cfg"])[-2:] == [ToEngine.CONFIGURATION, ToEngine.SYNC_COMPLETE]
+
+
+def test_while_a_synchronised_engine_is_missing_no_barrier_is_sent() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    cpg = node.engines["cpg"]
+    cpg.silent = {ToEngine.SYNC_STEP}
+    cpg.slow_start = True
+    cluster.configure()
+    cluster.settle()
+    node.kill(cpg)
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.STEPPING
+    assert not cluster.order
+    cpg.silent = set()
+    node.say(cpg, ToExecutive.READY)
+    assert node.ring.gathers == 1
+    cluster.configure([1])
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.COMPLETE
+
+
+def test_after_sync_data_of_a_dead_engine_the_ring_is_formed_once_more() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    cpg = node.engines["cpg"]
+    cpg.sync_data = [cpg.message(2, b"joinlist")]
+    cpg.silent = {ToEngine.SYNC_ACTIVATE}
+    cluster.configure()
+    cluster.settle()
+    node.kill(cpg)
+    cpg.silent = set()
+    cluster.settle()
+    assert node.ring.gathers == 1
+    cluster.configure([1])
+    cluster.settle()
+    assert node.ring.gathers == 2
+
+
+def test_deliveries_behind_the_unconfirmed_batch_are_handed_on_to_the_successor() -> None:
+    cluster, node = idle_node()
+    cfg = node.engines["cfg"]
+    cfg.silent = {ToEngine.DELIVER}
+    for word in (b"killer", b"second", b"third"):
+        body = cfg.message(1, word)
+        node.say(cfg, ToExecutive.MULTICAST, 0, [len(body)], bodies=[body])
+        cluster.settle()
+    cfg.delivered.clear()
+    node.kill(cfg)
+    cfg.silent = set()
+    cluster.settle()
+    assert [body[16:22] for _s, _f, body in cfg.delivered] == [b"second", b"third."]
+
+
+def test_the_third_death_within_a_minute_ends_the_node() -> None:
+    cluster, node = idle_node()
+    for _ in range(3):
+        node.now += 1.0
+        node.kill(node.engines["cpg"])
+        cluster.settle()
+    assert node.executive.supervision._stopping is not None
+    node.now += 10.0
+    node.executive.handle_timer(node.now)
+    cluster.settle()
+    assert [exit_.status for exit_ in node.exits()] == [15]
+    assert node.ring.left
+
+
+def test_a_silent_engine_is_killed() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.engines["cpg"].silent = {ToEngine.CONFIGURATION}
+    cluster.configure()
+    cluster.settle()
+    node.now = 0.5
+    node.executive.handle_timer(node.now)
+    cluster.settle()
+    assert node.engines["cpg"].alive
+    node.engines["cpg"].silent = set()
+    node.now = 1.6
+    node.executive.handle_timer(node.now)
+    cluster.settle()
+    assert SpawnEngine("cpg", None) in node.actions[6:]
+
+
+def test_an_orderly_stop_goes_by_priority_and_waits_for_last_words() -> None:
+    cluster, node = idle_node()
+    node.ring.hold_normal = True
+    cpg = node.engines["cpg"]
+    word = cpg.message(1, b"goodbye")
+    node.say(cpg, ToExecutive.MULTICAST, 0, [len(word)], bodies=[word])
+    stopped: list[str] = []
+    original = node.hear
+
+    def hear(engine: ScriptedEngine, ring_id: RingId, entry: list[object], bodies: list[bytes]) -> None:
+        if entry[0] == ToEngine.STOP:
+            stopped.append(engine.name)
+        original(engine, ring_id, entry, bodies)
+
+    node.hear = hear  # type: ignore[method-assign]
+    node.executive.shutdown("a signal", node.now)
+    cluster.settle()
+    assert stopped == ["votequorum", "cmap", "cfg", "cpg", "quorum"]
+    node.executive.handle_timer(node.now)
+    assert not node.ring.left
+    node.ring.synchronization_complete(0.0)
+    node.executive.ring_advanced(node.now)
+    node.executive.handle_timer(node.now)
+    cluster.settle()
+    assert node.ring.left
+    assert node.exits() == [Exit(0, "left the ring")]
+
+
+def test_an_engine_that_refuses_the_configuration_stops_the_start_with_status_20() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.say(node.engines["votequorum"], ToExecutive.REFUSED, "two_node and a device")
+    cluster.settle()
+    assert [exit_.status for exit_ in node.exits()] == [20]
+
+
+def test_credit_is_bounded_and_comes_back_when_the_ring_has_sent() -> None:
+    cluster, node = idle_node()
+    node.ring.hold_normal = True
+    cpg = node.engines["cpg"]
+
+    def credit() -> int:
+        return sum(arguments[0] for word, arguments in cpg.heard if word == ToEngine.CREDIT)
+
+    first = credit()
+    body = cpg.message(3, bytes(600_000))
+    node.say(cpg, ToExecutive.MULTICAST, 0, [len(body)], bodies=[body])
+    node.executive.ring_advanced(node.now)
+    cluster.settle()
+    assert credit() == first
+    node.ring.synchronization_complete(0.0)
+    node.executive.ring_advanced(node.now)
+    cluster.settle()
+    assert credit() == first + len(body)
+
+
+def test_an_entry_that_cannot_be_read_is_the_engines_fault() -> None:
+    cluster, node = idle_node()
+    for entry in ([99], [ToExecutive.CONSUMED], [ToExecutive.KEYS_CHANGE, 1, [["set"]]]):
+        with pytest.raises(ValueError, match="cpg"):
+            node.executive.receive("cpg", RingId(1, 5), [entry], [], 0.0)
+    assert not cluster.order
+
+
+def test_writing_force_gather_forms_the_ring_anew_and_resets_the_key() -> None:
+    cluster, node = idle_node()
+    node.say(node.engines["cmap"], ToExecutive.KEYS_CHANGE, 1, [["set", "runtime.force_gather", 11, b"yes", 0, True]])
+    cluster.settle()
+    assert node.ring.gathers == 1
+    assert node.space.get("runtime.force_gather") == text("no")
