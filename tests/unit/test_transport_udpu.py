@@ -1,0 +1,121 @@
+"""The udpu transport on loopback addresses."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from corosyncd.transport.udpu import BindError, UdpuTransport, trains
+
+Pair = tuple[UdpuTransport, UdpuTransport]
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    members = {1: "127.0.0.1", 2: "127.0.0.2"}
+    port = free_port()
+    one = UdpuTransport(1, members, port)
+    two = UdpuTransport(2, members, port)
+    yield one, two
+    one.close()
+    two.close()
+
+
+def everything(transport: UdpuTransport, count: int) -> list[bytes]:
+    """Datagrams as they were on the wire, once ``count`` have come."""
+    datagrams: list[bytes] = []
+    while len(datagrams) < count:
+        readable, _, _ = select.select([transport], [], [], 5)
+        assert readable, f"only {len(datagrams)} of {count} datagrams came"
+        for content, segment in transport.receive():
+            step = segment or len(content)
+            datagrams += [content[start : start + step] for start in range(0, len(content), step)]
+    return datagrams
+
+
+def test_frames_of_equal_size_make_one_train_and_a_shorter_one_may_end_it() -> None:
+    frames = [b"a" * 100, b"b" * 100, b"c" * 50, b"d" * 100, b"e" * 1500, b"f" * 1500]
+    plan = trains(frames, 1472)
+    assert [(size, len(part)) for size, part in plan] == [(100, 3), (0, 1), (0, 1), (0, 1)]
+    assert [frame for _size, part in plan for frame in part] == frames
+
+
+def test_a_train_is_bounded_in_segments_and_bytes() -> None:
+    plan = trains([b"x" * 1455] * 200, 1472)
+    assert all(len(part) * 1455 <= 64_000 for _size, part in plan)
+    assert sum(len(part) for _size, part in plan) == 200
+    assert max(len(part) for _size, part in trains([b"x" * 10] * 200, 1472)) == 60
+
+
+def test_all_frames_and_then_the_token_arrive_in_order(pair: Pair) -> None:
+    one, two = pair
+    frames = [bytes([number]) * 1455 for number in range(44)]
+    one.send(frames, 2, b"token")
+    assert everything(two, 45) == [*frames, b"token"]
+
+
+def test_sizes_that_no_train_can_carry_arrive_too(pair: Pair) -> None:
+    one, two = pair
+    frames = [b"a" * 1500, b"b" * 1500, b"c" * 29]
+    one.send(frames)
+    assert everything(two, 3) == frames
+
+
+def test_a_token_for_an_unknown_node_is_sent_to_nobody(pair: Pair) -> None:
+    one, two = pair
+    one.send([b"frame"], 9, b"token")
+    assert everything(two, 1) == [b"frame"]
+    assert two.receive() == []
+
+
+def test_datagrams_from_unlisted_addresses_are_dropped_and_counted(pair: Pair) -> None:
+    _one, two = pair
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.9", 0))
+        stranger.sendto(b"hello", ("127.0.0.2", two._port))
+    assert select.select([two], [], [], 5)[0]
+    assert two.receive() == []
+    assert two.counters.foreign_source == 1
+
+
+def test_a_closed_port_is_counted_and_costs_no_later_frame() -> None:
+    members = {1: "127.0.0.1", 2: "127.0.0.2"}
+    port = free_port()
+    one = UdpuTransport(1, members, port)
+    try:
+        one.send([b"lost"])
+        two = UdpuTransport(2, members, port)
+        try:
+            one.send([b"found"])
+            assert everything(two, 1) == [b"found"]
+            assert one.counters.send_refused == 1
+        finally:
+            two.close()
+    finally:
+        one.close()
+
+
+def test_an_address_in_use_is_named_in_one_line() -> None:
+    members = {1: "127.0.0.1", 2: "127.0.0.2"}
+    port = free_port()
+    first = UdpuTransport(1, members, port)
+    try:
+        with pytest.raises(BindError, match=rf"cannot bind UDP 127\.0\.0\.1 port {port}: Address already in use"):
+            UdpuTransport(1, members, port)
+    finally:
+        first.close()
+
+
+def test_an_address_that_no_interface_has_is_named() -> None:
+    with pytest.raises(BindError, match=r"192\.0\.2\.1"):
+        UdpuTransport(1, {1: "192.0.2.1", 2: "192.0.2.2"}, free_port())
