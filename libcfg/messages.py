@@ -6,7 +6,6 @@ Source: corosync/cfg.h, reference client-api sections 6 and 11.
 from __future__ import annotations
 
 import ipaddress
-import socket
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,6 +18,9 @@ LINK_SLOTS: Final = 8
 """Links in a node status, always all of them (CFG_MAX_LINKS)."""
 INTERFACE_SLOTS: Final = 16
 """Interfaces in a ring status, always all of them."""
+AF_INET: Final = 2
+AF_INET6: Final = 10
+"""Address families as Linux numbers them; this module is also read by an engine, which imports no sockets."""
 REASON_LIMIT: Final = 255
 """Longest reason of a kill in bytes, without its NUL."""
 NODE_STATUS_VERSION: Final = 1
@@ -218,7 +220,7 @@ class GetNodeAddrsResponse(NamedTuple):
     def encode(self, status: int = Status.OK) -> bytes:
         """32 bytes and 16 an address; the family is the first one's. Raises ValueError for what is no address."""
         parsed = [ipaddress.ip_address(text) for text in self.addresses]
-        family = socket.AF_INET6 if parsed and parsed[0].version == 6 else socket.AF_INET
+        family = AF_INET6 if parsed and parsed[0].version == 6 else AF_INET
         records = b"".join(address.packed.ljust(_ADDRESS_SIZE, b"\0") for address in parsed)
         return GET_NODE_ADDRS_RESPONSE.pack(status, family if parsed else 0, len(parsed), tail=records)
 
@@ -227,7 +229,7 @@ class GetNodeAddrsResponse(NamedTuple):
         """Raises MessageError, also for an address family that is neither IPv4 nor IPv6."""
         _, family, count = GET_NODE_ADDRS_RESPONSE.unpack(message)
         records = GET_NODE_ADDRS_RESPONSE.variable(message, _ADDRESS_SIZE * count)
-        length = {socket.AF_INET: 4, socket.AF_INET6: 16}.get(family)
+        length = {AF_INET: 4, AF_INET6: 16}.get(family)
         if length is None and count:
             raise MessageError(f"cfg node addresses response: unknown address family {family}")
         starts = range(0, len(records), _ADDRESS_SIZE)

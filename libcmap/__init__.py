@@ -1,1 +1,26 @@
-"""Client library for the cmap service."""
+"""Client library for the cmap service: the configuration map and the statistics.
+
+with Cmap() as cmap:
+    cmap.set("example.answer", 42)
+    print(cmap.get("example.answer"))
+    for key, value in cmap.items("runtime."):
+        print(key, value.value)
+"""
+
+from libcmap.api import AsyncCmap, Cmap
+from libcmap.messages import IterationNextResponse, Map, Track
+from libcmap.session import KeyChange, Tracker
+from libcmap.values import Plain, Value, ValueType
+
+__all__ = [
+    "AsyncCmap",
+    "Cmap",
+    "IterationNextResponse",
+    "KeyChange",
+    "Map",
+    "Plain",
+    "Track",
+    "Tracker",
+    "Value",
+    "ValueType",
+]
