@@ -54,7 +54,8 @@ class Cmap(BlockingLibrary[KeyChange]):
                 except NoSections:
                     return
         finally:
-            self.iteration_finalize(handle)
+            if not self._closed:
+                self.iteration_finalize(handle)
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
         """Keys that start with ``prefix`` with their values; a key deleted meanwhile is left out.
@@ -104,7 +105,8 @@ class AsyncCmap(AsyncLibrary[KeyChange]):
                 except NoSections:
                     return
         finally:
-            await self.iteration_finalize(handle)
+            if self._usable:
+                await self.iteration_finalize(handle)
 
     async def items(self, prefix: str = "") -> AsyncIterator[tuple[str, Value]]:
         """Keys that start with ``prefix`` with their values; a key deleted meanwhile is left out.

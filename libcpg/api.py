@@ -61,7 +61,8 @@ class Cpg(BlockingLibrary[Event]):
                 except NoSections:
                     return
         finally:
-            self.iteration_finalize(handle)
+            if not self._closed:
+                self.iteration_finalize(handle)
 
     @property
     def max_atomic_message_size(self) -> int:
@@ -118,7 +119,8 @@ class AsyncCpg(AsyncLibrary[Event]):
                 except NoSections:
                     return
         finally:
-            await self.iteration_finalize(handle)
+            if self._usable:
+                await self.iteration_finalize(handle)
 
     @property
     def max_atomic_message_size(self) -> int:
