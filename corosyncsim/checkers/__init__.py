@@ -1,0 +1,50 @@
+"""The property checkers: one small module each, over the history of a run.
+
+``HISTORY_CHECKERS`` judge a finished history. ``corosyncsim.checkers.ring_rules`` watches every step while the run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from corosyncsim.checkers import (
+    agreement,
+    atomicity,
+    causality,
+    duplication,
+    holes,
+    identity,
+    inclusion,
+    integrity,
+    liveness,
+    self_delivery,
+    total_order,
+    transition,
+)
+from corosyncsim.checkers.violation import Checker, Property, Violation
+from corosyncsim.history import History
+
+__all__ = ["HISTORY_CHECKERS", "Checker", "Property", "Violation", "check_history"]
+
+HISTORY_CHECKERS: dict[int, Checker] = {
+    1: integrity.check,
+    2: duplication.check,
+    3: agreement.check,
+    4: identity.check,
+    5: inclusion.check,
+    6: transition.check,
+    7: self_delivery.check,
+    8: atomicity.check,
+    9: causality.check,
+    10: total_order.check,
+    11: holes.check,
+    13: liveness.check_delivery,
+    14: liveness.check_merge,
+}
+"""Checkers by the number of their property. Safe delivery (12) is not offered by this protocol stack, so it has none."""
+
+
+def check_history(history: History) -> Iterator[Violation]:
+    """Every violation that any checker finds, property by property."""
+    for check in HISTORY_CHECKERS.values():
+        yield from check(history)

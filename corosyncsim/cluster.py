@@ -1,0 +1,75 @@
+"""A whole simulated cluster: the kernel, the network, the recorder and the nodes, put together from a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from corosyncd.totem.ring import Ring
+
+from corosyncd.totem.timeouts import Parameters, derive
+from corosyncsim.checkers.ring_rules import Limits, Progress
+from corosyncsim.faults import Plan
+from corosyncsim.kernel import Kernel
+from corosyncsim.network import Network
+from corosyncsim.node import Core, MakeCore, Power, SimulatedNode
+from corosyncsim.recorder import Recorder
+from corosyncsim.trace import Trace
+
+PAUSE_FRACTION = 0.2
+"""Not being scheduled for more than this part of the token timeout is told to the core."""
+
+
+class Cluster:
+    """The world of one run; ``nodes`` in ascending order of their ids."""
+
+    def __init__(
+        self, plan: Plan, sink: Callable[[str], object] | None = None, adapt: Callable[[MakeCore], MakeCore] | None = None
+    ) -> None:
+        self.plan = plan
+        self.parameters: Parameters = derive(plan.timeouts, len(plan.node_ids))
+        self.kernel = Kernel(plan.seed)
+        self.trace = Trace(self.kernel, sink)
+        self.recorder = Recorder(self.kernel, self.trace, Limits(self.parameters.window_size, self.parameters.max_messages))
+        self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive)
+        make_core = adapt(self._make_core) if adapt else self._make_core
+        self.nodes = {
+            node_id: SimulatedNode(
+                self.kernel,
+                self.network,
+                self.recorder,
+                node_id,
+                make_core,
+                progress,
+                self.parameters.token * PAUSE_FRACTION,
+                barrier=plan.barrier,
+            )
+            for node_id in sorted(plan.node_ids)
+        }
+
+    def _arrive(self, node_id: int, buffer: bytes, segment_size: int) -> None:
+        self.nodes[node_id].arrive(buffer, segment_size)
+
+    def _make_core(self, node_id: int, stored_sequence: int, now: float) -> Core:
+        return Ring(node_id, self.parameters, stored_sequence, now)
+
+    def still_apart(self) -> list[str]:
+        """Why the live nodes are not one configuration: one line each, empty when they are."""
+        live = [node for node in self.nodes.values() if node.power is not Power.DOWN]
+        everybody = tuple(node.node_id for node in live)
+        reasons = []
+        for node in live:
+            if node.configuration is None or node.core is None:
+                reasons.append(f"node {node.node_id} has no configuration")
+            elif node.core.ring_id != node.configuration.ring_id:
+                reasons.append(f"node {node.node_id} is between {node.configuration.ring_id} and {node.core.ring_id}")
+            elif tuple(sorted(node.configuration.members)) != everybody:
+                reasons.append(f"node {node.node_id} is in {node.configuration.ring_id} with {list(node.configuration.members)}")
+        rings = {node.configuration.ring_id for node in live if node.configuration}
+        if not reasons and len(rings) > 1:
+            reasons.append(f"all members, but in {sorted(rings)}")
+        return reasons
+
+
+def progress(core: Core) -> Progress | None:
+    """How far a real ring is; None for anything else."""
+    return None

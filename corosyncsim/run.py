@@ -1,0 +1,128 @@
+"""One run: a phase in which faults strike, then a quiet phase in which the cluster has to recover, then judgement.
+
+Safety must hold throughout. Liveness is asked only of the quiet phase, within stated bounds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from corosyncd.totem.timeouts import Parameters
+from corosyncsim.checkers import Violation, check_history
+from corosyncsim.cluster import Cluster
+from corosyncsim.faults import Plan
+from corosyncsim.history import History, Message, Process, Quiet
+from corosyncsim.injector import Injector
+from corosyncsim.load import Programs
+from corosyncsim.network import Counters
+from corosyncsim.node import MakeCore
+
+MEMBERSHIP_ROUNDS: Final = 3
+"""Rounds of membership that the last fault may leave to be done: one that fails on old knowledge, one a half, one that merges."""
+DRAIN_BOUND: Final = 30.0
+"""Seconds in which one configuration must deliver what its programs had queued, and one message more from each."""
+PROBE_INTERVAL: Final = 0.02
+START_SPREAD: Final = 0.2
+FAREWELL_SIZE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run did and what it found."""
+
+    seed: int
+    simulated: float
+    actions: int
+    datagrams: Counters
+    messages: int
+    deliveries: int
+    configurations: int
+    tokens: int
+    faults: Counter[str]
+    one_configuration_after: float | None
+    bound: float
+    violations: tuple[Violation, ...]
+    trace_digest: str
+
+
+def merge_bound(parameters: Parameters) -> float:
+    """Seconds after the last fault by which all nodes must be one configuration (property 14).
+
+    Each round of membership may take a token timeout to be noticed and a consensus timeout to be agreed on; an idle ring shows
+    itself to others once a hold and merge interval.
+    """
+    round_time = parameters.token + parameters.consensus + parameters.hold + parameters.merge + 2 * parameters.join
+    return MEMBERSHIP_ROUNDS * round_time
+
+
+def execute(
+    plan: Plan, sink: Callable[[str], object] | None = None, adapt: Callable[[MakeCore], MakeCore] | None = None
+) -> tuple[Report, History]:
+    """Run ``plan``; ``sink`` gets the trace line by line, ``adapt`` may change the cores (for tests of the checkers)."""
+    cluster = Cluster(plan, sink, adapt)
+    injector, programs = Injector(cluster), Programs(cluster)
+    for node in cluster.nodes.values():
+        cluster.kernel.at(cluster.kernel.random.uniform(0.0, START_SPREAD), node.start)
+    programs.start()
+    injector.start()
+    cluster.kernel.run_until(plan.duration)
+    programs.stop()
+    injector.end()
+    cluster.recorder.note("phase", "quiet")
+    quiet = _quiet(cluster)
+    history = cluster.recorder.history
+    history.quiet = quiet
+    violations = (*cluster.recorder.rules.violations, *check_history(history))
+    after = None if quiet.one_configuration_at is None else quiet.one_configuration_at - quiet.began
+    report = Report(
+        seed=plan.seed,
+        simulated=cluster.kernel.now,
+        actions=cluster.kernel.actions,
+        datagrams=cluster.network.counters,
+        messages=len(history.sent),
+        deliveries=cluster.recorder.deliveries,
+        configurations=cluster.recorder.configurations,
+        tokens=cluster.recorder.rules.tokens,
+        faults=injector.injected,
+        one_configuration_after=after,
+        bound=quiet.one_configuration_by - quiet.began,
+        violations=violations,
+        trace_digest=cluster.trace.digest(),
+    )
+    return report, history
+
+
+def _quiet(cluster: Cluster) -> Quiet:
+    began = cluster.kernel.now
+    united_by = began + merge_bound(cluster.parameters)
+    united_at = _wait(cluster, united_by, lambda: not cluster.still_apart())
+    apart = tuple(cluster.still_apart())
+    drained_by = cluster.kernel.now + DRAIN_BOUND
+    drained_at = None
+    missing: list[tuple[Process, Message]] = []
+    if united_at is not None:
+        farewells = [message for node in cluster.nodes.values() if (message := node.submit(FAREWELL_SIZE))]
+        drained_at = _wait(cluster, drained_by, lambda: not _missing(cluster, farewells))
+        missing = _missing(cluster, farewells)
+    return Quiet(began, united_by, united_at, drained_by, drained_at, tuple(missing), apart)
+
+
+def _missing(cluster: Cluster, farewells: list[Message]) -> list[tuple[Process, Message]]:
+    """What has not been delivered: a node's own messages at that node, and everybody's last message everywhere."""
+    missing = []
+    for node in cluster.nodes.values():
+        missing += [(node.process, message) for message in node.waiting]
+        missing += [(node.process, message) for message in farewells if message not in node.delivered]
+    return missing
+
+
+def _wait(cluster: Cluster, end: float, reached: Callable[[], bool]) -> float | None:
+    """The time at which ``reached`` became true, looked at now and then until ``end``; None if it did not."""
+    while not reached():
+        if cluster.kernel.now >= end:
+            return None
+        cluster.kernel.run_until(min(end, cluster.kernel.now + PROBE_INTERVAL))
+    return cluster.kernel.now
