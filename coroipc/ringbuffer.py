@@ -286,6 +286,25 @@ class RingBuffer:
             return 0
         return self._check_chunk(self._read, self._used())
 
+    def read(self, timeout: float | None = 0.0) -> bytes | None:
+        """Take the next chunk, sleeping up to ``timeout`` seconds for it (None: without limit); None when none came.
+
+        Raises RingCorrupt. Not for an event loop's thread unless ``timeout`` is 0.
+        """
+        if not (self.semaphore.try_wait() if timeout == 0.0 else self.semaphore.wait(timeout)):
+            return None
+        read = self._read
+        size = self._check_chunk(read, self._used())
+        begin = (read * 4 + CHUNK_OVERHEAD) % self._size
+        end = begin + size
+        data = self._data
+        chunk: bytes = data[begin:end] if end <= self._size else data[begin : self._size] + data[0 : end - self._size]
+        self._words[read] = 0
+        self._words[(read + 1) % self._word_count] = RECLAIMED
+        self._read = (read + 2 + ((size + 3) >> 2)) % self._word_count
+        self._header[READ_POINTER] = self._read
+        return chunk
+
     def read_many(self, maximum_chunks: int, maximum_bytes: int) -> list[bytes]:
         """Take the next chunks: at most that many, and no more than ``maximum_bytes`` of payload in all.
 
