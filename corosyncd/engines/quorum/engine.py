@@ -14,7 +14,7 @@ from coroipc.layouts import status_response
 from corosyncd.engines.engine import Client, ConfigurationError, Description, Engine, Host
 from corosyncd.engines.quorum import decision
 from corosyncd.engines.quorum.decision import Change, Decision
-from corosyncd.totem.events import NO_RING, RingId
+from corosyncd.totem.events import RingId
 from libquorum import messages
 from libquorum.messages import Model, Provider, Request, Response, Track
 
@@ -53,8 +53,8 @@ class QuorumEngine(Engine):
         self._decision, self._settled = decision.decode(kept) if kept is not None else (Decision(), ())
         self._successor = kept is not None
         self._has_provider = False
-        self._change = Change((), (), ())
-        self._ring_id = NO_RING
+        self._change = Change(self._settled, (), ())
+        self._ring_id = self._decision.ring_id
         self._clients: dict[Client, _Connection] = {}
         self._calls: dict[int, Callable[[Client, _Connection, bytes], bytes]] = {
             Request.GETQUORATE: self._getquorate,
@@ -67,7 +67,7 @@ class QuorumEngine(Engine):
     def start(self) -> None:
         """Raises ConfigurationError for a provider that does not exist. Without one this node is always quorate."""
         value = self.host.key(PROVIDER_KEY)
-        provider = value.python() if value is not None else None
+        provider = str(value.python()) if value is not None else None
         if provider is not None and provider not in PROVIDERS:
             raise ConfigurationError(f"Invalid quorum provider: {provider} (known: {', '.join(PROVIDERS)})")
         self._has_provider = provider is not None
