@@ -30,6 +30,7 @@ class Cfg(BlockingLibrary[ShutdownRequested]):
         super().__init__("cfg", Session(), instance=instance, socket_directory=socket_directory)
 
     ring_status = blocking(calls.ring_status)
+    ring_reenable = blocking(calls.ring_reenable)
     kill_node = blocking(calls.kill_node)
     try_shutdown = blocking(calls.try_shutdown)
     replyto_shutdown = blocking(calls.replyto_shutdown)
@@ -50,6 +51,7 @@ class AsyncCfg(AsyncLibrary[ShutdownRequested]):
         super().__init__("cfg", Session(), instance=instance, socket_directory=socket_directory)
 
     ring_status = asynchronous(calls.ring_status)
+    ring_reenable = asynchronous(calls.ring_reenable)
     kill_node = asynchronous(calls.kill_node)
     try_shutdown = asynchronous(calls.try_shutdown)
     replyto_shutdown = asynchronous(calls.replyto_shutdown)

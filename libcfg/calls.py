@@ -33,6 +33,15 @@ def ring_status() -> bytes:
     return messages.RING_STATUS_GET_REQUEST.pack()
 
 
+@call(Request.RING_REENABLE, "corosync_cfg_ring_reenable", nothing)
+def ring_reenable() -> bytes:
+    """A call of the redundant rings of old; no daemon of today supports it.
+
+    C: corosync_cfg_ring_reenable. Raises NotSupported, LibraryError.
+    """
+    return messages.RING_REENABLE_REQUEST.pack()
+
+
 @call(Request.KILL_NODE, "corosync_cfg_kill_node", nothing)
 def kill_node(nodeid: int, reason: str = "") -> bytes:
     """End the daemon of a member at once; the reason (at most 255 bytes) appears in its log.
@@ -126,6 +135,7 @@ def trackstop() -> bytes:
 
 CALLS: Final[tuple[Call[Any, Any], ...]] = (
     ring_status,
+    ring_reenable,
     kill_node,
     try_shutdown,
     replyto_shutdown,

@@ -24,9 +24,9 @@ class Session:
 
     def choose_model(self) -> Steps[None]:
         """The first step on a connection. Raises InvalidParameter for an unknown model."""
-        row = calls.gettype if self.model == Model.V0 else calls.model_gettype
-        request = row.encode() if self.model == Model.V0 else calls.model_gettype.encode(self.model)
-        self.provider = row.decode((yield from ask(request, f"{row.function}({self.model})")))
+        request = calls.gettype.encode() if self.model == Model.V0 else calls.model_gettype.encode(self.model)
+        response = yield from ask(request, f"quorum_model_initialize(model {self.model})")
+        self.provider = messages.GettypeResponse.decode(response).provider
 
 
 class Quorum(BlockingLibrary[Event]):
