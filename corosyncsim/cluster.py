@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from corosyncd.totem.ring import Ring
-
+from corosyncd.totem.events import RingId
+from corosyncd.totem.ring import Ring, State
 from corosyncd.totem.timeouts import Parameters, derive
 from corosyncsim.checkers.ring_rules import Limits, Progress
+from corosyncsim.defects import Distorted
 from corosyncsim.faults import Plan
 from corosyncsim.kernel import Kernel
 from corosyncsim.network import Network
@@ -70,6 +71,12 @@ class Cluster:
         return reasons
 
 
-def progress(core: Core) -> Progress | None:
-    """How far a real ring is; None for anything else."""
-    return None
+def progress(core: Core) -> tuple[RingId, Progress] | None:
+    """How far a ring is in its receive queue: the simulator looks inside the core here, and nowhere else."""
+    while isinstance(core, Distorted):
+        core = core.core
+    if not isinstance(core, Ring):
+        return None
+    queue = core._queue
+    operational = core.state is State.OPERATIONAL
+    return queue.ring_id, Progress(operational, queue.aru, queue.high_seq, queue.high_delivered, queue.released)

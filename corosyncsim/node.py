@@ -81,7 +81,7 @@ class SimulatedNode:
         recorder: Recorder,
         node_id: int,
         make_core: MakeCore,
-        progress: Callable[[Core], Progress | None],
+        progress: Callable[[Core], tuple[RingId, Progress] | None],
         pause_limit: float,
         *,
         barrier: bool,
@@ -316,7 +316,7 @@ class SimulatedNode:
             return
         progress = self._progress(self.core)
         if progress is not None:
-            self._recorder.stepped(self.process, self.core.ring_id, progress)
+            self._recorder.stepped(self.process, *progress)
         self._arm()
         for message in delivered:
             self.on_delivery(self, message)

@@ -5,13 +5,15 @@ Safety must hold throughout. Liveness is asked only of the quiet phase, within s
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from corosyncd.totem.timeouts import Parameters
-from corosyncsim.checkers import Violation, check_history
+from corosyncsim.checkers import Property, Violation, check_history
 from corosyncsim.cluster import Cluster
 from corosyncsim.faults import Plan
 from corosyncsim.history import History, Message, Process, Quiet
@@ -24,6 +26,7 @@ MEMBERSHIP_ROUNDS: Final = 3
 """Rounds of membership that the last fault may leave to be done: one that fails on old knowledge, one a half, one that merges."""
 DRAIN_BOUND: Final = 30.0
 """Seconds in which one configuration must deliver what its programs had queued, and one message more from each."""
+CALM: Final = Property(0, "no exception")
 PROBE_INTERVAL: Final = 0.02
 START_SPREAD: Final = 0.2
 FAREWELL_SIZE: Final = 100
@@ -68,15 +71,19 @@ def execute(
         cluster.kernel.at(cluster.kernel.random.uniform(0.0, START_SPREAD), node.start)
     programs.start()
     injector.start()
-    cluster.kernel.run_until(plan.duration)
-    programs.stop()
-    injector.end()
-    cluster.recorder.note("phase", "quiet")
-    quiet = _quiet(cluster)
     history = cluster.recorder.history
-    history.quiet = quiet
-    violations = (*cluster.recorder.rules.violations, *check_history(history))
-    after = None if quiet.one_configuration_at is None else quiet.one_configuration_at - quiet.began
+    raised: tuple[Violation, ...] = ()
+    try:
+        cluster.kernel.run_until(plan.duration)
+        programs.stop()
+        injector.end()
+        cluster.recorder.note("phase", "quiet")
+        history.quiet = _quiet(cluster)
+    except Exception as error:
+        raised = (_raised(cluster, error),)
+    violations = (*raised, *cluster.recorder.rules.violations, *check_history(history))
+    quiet = history.quiet
+    united_at = quiet.one_configuration_at if quiet else None
     report = Report(
         seed=plan.seed,
         simulated=cluster.kernel.now,
@@ -87,12 +94,19 @@ def execute(
         configurations=cluster.recorder.configurations,
         tokens=cluster.recorder.rules.tokens,
         faults=injector.injected,
-        one_configuration_after=after,
-        bound=quiet.one_configuration_by - quiet.began,
+        one_configuration_after=united_at - quiet.began if quiet and united_at is not None else None,
+        bound=merge_bound(cluster.parameters),
         violations=violations,
         trace_digest=cluster.trace.digest(),
     )
     return report, history
+
+
+def _raised(cluster: Cluster, error: Exception) -> Violation:
+    """An exception out of the core is a violation of its own: nothing that a network brings may raise there."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}:{where.lineno}"
+    return CALM.broken(0, cluster.kernel.now, f"no step should raise; {place} raised {type(error).__name__}: {error}")
 
 
 def _quiet(cluster: Cluster) -> Quiet:

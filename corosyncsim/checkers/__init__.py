@@ -17,6 +17,7 @@ from corosyncsim.checkers import (
     inclusion,
     integrity,
     liveness,
+    ring_rules,
     self_delivery,
     total_order,
     transition,
@@ -24,7 +25,7 @@ from corosyncsim.checkers import (
 from corosyncsim.checkers.violation import Checker, Property, Violation
 from corosyncsim.history import History
 
-__all__ = ["HISTORY_CHECKERS", "Checker", "Property", "Violation", "check_history"]
+__all__ = ["HISTORY_CHECKERS", "PROPERTIES", "Checker", "Property", "Violation", "check_history"]
 
 HISTORY_CHECKERS: dict[int, Checker] = {
     1: integrity.check,
@@ -42,6 +43,28 @@ HISTORY_CHECKERS: dict[int, Checker] = {
     14: liveness.check_merge,
 }
 """Checkers by the number of their property. Safe delivery (12) is not offered by this protocol stack, so it has none."""
+
+
+PROPERTIES: dict[int, str] = {
+    watched.number: watched.name
+    for watched in (
+        integrity.PROPERTY,
+        duplication.PROPERTY,
+        agreement.PROPERTY,
+        identity.PROPERTY,
+        inclusion.PROPERTY,
+        transition.PROPERTY,
+        self_delivery.PROPERTY,
+        atomicity.PROPERTY,
+        causality.PROPERTY,
+        total_order.PROPERTY,
+        holes.PROPERTY,
+        liveness.DELIVERY,
+        liveness.MERGE,
+        ring_rules.PROPERTY,
+    )
+}
+"""The names of all properties that are watched, by their numbers."""
 
 
 def check_history(history: History) -> Iterator[Violation]:

@@ -1,0 +1,132 @@
+"""The simulator's command: ``python -m corosyncsim run`` over many seeds, ``replay`` to read one.
+
+Exit status: 0 when every property held in every run, 1 when one was violated, 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import perf_counter
+
+from corosyncsim.checkers import PROPERTIES
+from corosyncsim.faults import draw
+from corosyncsim.run import Report, execute
+
+SEEDS_LIMIT = 1_000_000
+NODES_LIMIT = 16
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    if options.command == "replay":
+        return _replay(options)
+    return _run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="corosyncsim", description="The real protocol core under simulated faults.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run seeds and judge them")
+    run.add_argument("--seeds", type=_range(1, SEEDS_LIMIT), default=(1, 100), metavar="FIRST-LAST")
+    replay = commands.add_parser("replay", help="print the trace of one seed")
+    replay.add_argument("seed", type=int)
+    for command in (run, replay):
+        command.add_argument("--nodes", type=_range(2, NODES_LIMIT), default=(3, 7), metavar="FEWEST-MOST")
+        command.add_argument("--minutes", type=float, default=1.0, help="simulated time with faults, each seed")
+    return parser
+
+
+def _range(least: int, most: int) -> Callable[[str], tuple[int, int]]:
+    """A parser of ``5`` and ``3-7`` within limits, for argparse."""
+
+    def parse(text: str) -> tuple[int, int]:
+        first, _, last = text.partition("-")
+        try:
+            numbers = int(first), int(last or first)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number or two numbers with - between") from error
+        if not least <= numbers[0] <= numbers[1] <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a range within {least}-{most}")
+        return numbers
+
+    return parse
+
+
+def _run(options: argparse.Namespace) -> int:
+    first, last = options.seeds
+    began = perf_counter()
+    reports: list[Report] = []
+    bad = 0
+    for seed in _progress(range(first, last + 1)):
+        report, _ = execute(draw(seed, options.nodes, options.minutes * 60))
+        reports.append(report)
+        bad += bool(report.violations)
+        for violation in report.violations:
+            print(f"seed {seed}: {violation}", flush=True)
+    for line in summary(reports, perf_counter() - began):
+        print(line)
+    return 1 if bad else 0
+
+
+def _progress(seeds: range) -> Iterable[int]:
+    """The seeds, with a progress bar where somebody watches."""
+    if not sys.stderr.isatty():
+        return seeds
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ImportError:
+        return seeds
+    return track(seeds, description="seeds", console=Console(stderr=True))
+
+
+def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
+    """What was run, in a few lines; ``seconds`` is what it took in real time."""
+    simulated = sum(report.simulated for report in reports)
+    actions = sum(report.actions for report in reports)
+    faults: Counter[str] = sum((report.faults for report in reports), Counter())
+    slowest = max(
+        (report.one_configuration_after / report.bound for report in reports if report.one_configuration_after), default=0.0
+    )
+    violations = [violation for report in reports for violation in report.violations]
+    yield (
+        f"{len(reports)} runs, {simulated / 3600:.2f} simulated hours, {actions:,} events in {seconds:.1f} s: "
+        f"{actions / seconds:,.0f} events/s, {simulated / seconds:.1f} times real time"
+    )
+    yield (
+        f"{sum(r.messages for r in reports):,} messages sent, {sum(r.deliveries for r in reports):,} delivered, "
+        f"{sum(r.configurations for r in reports):,} configurations, {sum(r.tokens for r in reports):,} tokens"
+    )
+    lost = {
+        name: sum(getattr(r.datagrams, name) for r in reports)
+        for name in ("sent", "lost", "cut", "duplicated", "detoured", "damaged", "overflowed")
+    }
+    yield "datagrams: " + ", ".join(f"{count:,} {name}" for name, count in lost.items())
+    yield "faults: " + ", ".join(f"{count:,} × {kind}" for kind, count in sorted(faults.items()))
+    yield f"slowest merge took {slowest:.0%} of its bound"
+    yield f"properties checked: {', '.join(f'{number} {name}' for number, name in PROPERTIES.items())}"
+    if violations:
+        seeds = sum(1 for report in reports if report.violations)
+        broken = Counter(f"{violation.number} {violation.name}" for violation in violations)
+        yield f"VIOLATED in {seeds} runs: " + ", ".join(f"{count} × {name}" for name, count in sorted(broken.items()))
+    else:
+        yield "no violation"
+
+
+def _replay(options: argparse.Namespace) -> int:
+    plan = draw(options.seed, options.nodes, options.minutes * 60)
+    print(f"seed {plan.seed}: nodes {list(plan.node_ids)}, timeouts {plan.timeouts}, barrier {plan.barrier}")
+    print(f"{plan.conditions}\n{plan.load}")
+    report, _ = execute(plan, print)
+    for violation in report.violations:
+        print(f"seed {plan.seed}: {violation}")
+    print(f"trace digest {report.trace_digest}")
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

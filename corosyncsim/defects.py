@@ -1,0 +1,329 @@
+"""Deliberate defects: for each property one way to break it that its checker must catch.
+
+A checker is worth what it catches. Each defect sits between one node's core and its driver and spoils what passes, in the way
+that a fault in the core would. Only tests apply them, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from struct import pack_into
+from typing import Final
+
+from corosyncd.totem.events import (
+    Configuration,
+    ConfigurationKind,
+    Deliver,
+    Group,
+    Multicast,
+    Output,
+    Queue,
+    RingId,
+    StoreRingSequence,
+    Unicast,
+)
+from corosyncsim import wiretap
+from corosyncsim.network import FRAME_TYPE_OFFSET
+from corosyncsim.node import Core, MakeCore
+
+Messages = list[tuple[int, Group, bytes]]
+
+PATIENCE: Final = 20
+"""Deliveries that a defect lets pass before it strikes, so that the ring is well under way."""
+_TOKEN_SEQ_OFFSET: Final = 17
+_BACKLOG_OFFSET: Final = 41
+_ENTRIES_OFFSET: Final = 53
+_REQUESTS_OFFSET: Final = 57
+
+
+class Distortion:
+    """What a defect may do; this one does nothing."""
+
+    def output(self, output: Output) -> list[Output]:
+        """What the driver gets in place of ``output``."""
+        return [output]
+
+    def accepts(self, buffer: bytes) -> bool:
+        """Whether the core gets to see a received buffer."""
+        return True
+
+    def submits(self) -> bool:
+        """Whether the core gets to see a submitted message."""
+        return True
+
+
+class Distorted:
+    """A core behind a distortion; it has the same face."""
+
+    def __init__(self, core: Core, distortion: Distortion) -> None:
+        self.core = core
+        self._distortion = distortion
+
+    @property
+    def ring_id(self) -> RingId:
+        """The core's."""
+        return self.core.ring_id
+
+    @property
+    def members(self) -> Sequence[int]:
+        """The core's."""
+        return self.core.members
+
+    def start(self, now: float) -> None:
+        """Passed on."""
+        self.core.start(now)
+
+    def receive(self, buffer: bytes, segment_size: int, now: float) -> None:
+        """Passed on if the distortion lets it through."""
+        if self._distortion.accepts(buffer):
+            self.core.receive(buffer, segment_size, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Passed on."""
+        self.core.handle_timer(now)
+
+    def next_timer(self) -> float | None:
+        """The core's."""
+        return self.core.next_timer()
+
+    def outputs(self) -> list[Output]:
+        """The core's outputs as the distortion leaves them."""
+        return [distorted for output in self.core.outputs() for distorted in self._distortion.output(output)]
+
+    def submit(self, group: Group, messages: Sequence[bytes], queue: Queue, tag: int, now: float) -> object:
+        """Passed on if the distortion lets it through."""
+        return self.core.submit(group, messages, queue, tag, now=now) if self._distortion.submits() else None
+
+    def synchronization_complete(self, now: float) -> None:
+        """Passed on."""
+        self.core.synchronization_complete(now)
+
+    def leave(self, now: float) -> None:
+        """Passed on."""
+        self.core.leave(now)
+
+    def force_gather(self, now: float) -> None:
+        """Passed on."""
+        self.core.force_gather(now)
+
+    def not_scheduled(self, gap: float, now: float) -> None:
+        """Passed on."""
+        self.core.not_scheduled(gap, now)
+
+
+class SpoiltDelivery(Distortion):
+    """Hands the delivered messages, from one on, to ``spoil``, until that has found what it wants to spoil."""
+
+    def __init__(self, spoil: Callable[[Messages], Messages | None]) -> None:
+        self._spoil = spoil
+        self._left = PATIENCE
+        self._kept: Messages = []
+        self._done = False
+
+    def output(self, output: Output) -> list[Output]:
+        """Deliveries run through the defect; what it keeps back comes out before the next configuration."""
+        if self._done:
+            return [output]
+        if isinstance(output, Configuration) and self._kept:
+            kept, self._kept = self._kept, []
+            return [Deliver(kept), output]
+        if not isinstance(output, Deliver):
+            return [output]
+        messages: Messages = self._kept + list(output.messages)
+        self._kept = []
+        self._left -= len(output.messages)
+        if self._left > 0:
+            return [output]
+        spoilt = self._spoil(messages)
+        if spoilt is None:
+            self._kept = messages[-1:]
+            return [Deliver(messages[:-1])]
+        self._done = True
+        return [Deliver(spoilt)]
+
+
+def _alter(messages: Messages) -> Messages | None:
+    originator, group, body = messages[0]
+    return [(originator, group, bytes(body[:-1]) + bytes((body[-1] ^ 1,))), *messages[1:]] if len(body) > 4 else None
+
+
+def _repeat(messages: Messages) -> Messages | None:
+    return [messages[0], *messages]
+
+
+def _omit(messages: Messages) -> Messages | None:
+    return messages[1:]
+
+
+def _swap(messages: Messages, *, one_sender: bool) -> Messages | None:
+    for index in range(len(messages) - 1):
+        first, second = messages[index : index + 2]
+        if (first[0] == second[0]) == one_sender:
+            return [*messages[:index], second, first, *messages[index + 2 :]]
+    return None
+
+
+class OwnMessagesLost(Distortion):
+    """Never delivers what the node itself sent."""
+
+    def __init__(self, node_id: int) -> None:
+        self._node_id = node_id
+
+    def output(self, output: Output) -> list[Output]:
+        """Deliveries without the node's own messages."""
+        if isinstance(output, Deliver):
+            return [Deliver([message for message in output.messages if message[0] != self._node_id])]
+        return [output]
+
+
+class Forgetful(Distortion):
+    """Does not store the ring sequence number, so that ring ids repeat after a restart."""
+
+    def output(self, output: Output) -> list[Output]:
+        """Everything but requests to store."""
+        return [] if isinstance(output, StoreRingSequence) else [output]
+
+
+class SilentAboutConfigurations(Distortion):
+    """Reports no configuration with other members."""
+
+    def output(self, output: Output) -> list[Output]:
+        """Everything but configurations of several nodes."""
+        return [] if isinstance(output, Configuration) and len(output.members) > 1 else [output]
+
+
+class WithoutTransition(Distortion):
+    """Goes from one regular configuration to the next directly."""
+
+    def output(self, output: Output) -> list[Output]:
+        """Everything but transitional configurations."""
+        return [] if isinstance(output, Configuration) and output.kind is ConfigurationKind.TRANSITIONAL else [output]
+
+
+class WithoutItself(Distortion):
+    """Leaves itself out of the members that it reports."""
+
+    def __init__(self, node_id: int) -> None:
+        self._node_id = node_id
+
+    def output(self, output: Output) -> list[Output]:
+        """Configurations with one member less."""
+        if isinstance(output, Configuration):
+            return [replace(output, members=tuple(member for member in output.members if member != self._node_id))]
+        return [output]
+
+
+class DeafToJoins(Distortion):
+    """Never hears a join of another node."""
+
+    def accepts(self, buffer: bytes) -> bool:
+        """Everything but joins."""
+        return len(buffer) <= FRAME_TYPE_OFFSET or buffer[FRAME_TYPE_OFFSET] != wiretap.JOIN
+
+
+class LosesSubmissions(Distortion):
+    """Loses one message between its program and its queue."""
+
+    def __init__(self) -> None:
+        self._left = PATIENCE
+
+    def submits(self) -> bool:
+        """False once."""
+        self._left -= 1
+        return self._left != 0
+
+
+class SpoiltTokens(Distortion):
+    """Changes the tokens that the node forwards."""
+
+    def __init__(self, spoil: Callable[[bytearray], None]) -> None:
+        self._spoil = spoil
+        self._left = PATIENCE
+
+    def output(self, output: Output) -> list[Output]:
+        """Tokens as the defect leaves them."""
+        if not isinstance(output, Unicast) or output.frame[FRAME_TYPE_OFFSET] != wiretap.TOKEN:
+            return [output]
+        self._left -= 1
+        if self._left > 0:
+            return [output]
+        frame = bytearray(output.frame)
+        self._spoil(frame)
+        return [Unicast(output.node_id, bytes(frame))]
+
+
+def _repeat_token_seq(frame: bytearray) -> None:
+    """The token keeps the number that it had on arrival."""
+    token_seq = int.from_bytes(frame[_TOKEN_SEQ_OFFSET : _TOKEN_SEQ_OFFSET + 4], "little")
+    pack_into("<I", frame, _TOKEN_SEQ_OFFSET, max(0, token_seq - 1))
+
+
+def _forget_backlog(frame: bytearray) -> None:
+    """The flow control sum forgets what everybody sent."""
+    pack_into("<I", frame, _BACKLOG_OFFSET + 4, 0)
+
+
+def _request_twice(frame: bytearray) -> None:
+    """The first request of a retransmit list stands in it twice."""
+    entries = int.from_bytes(frame[_ENTRIES_OFFSET : _ENTRIES_OFFSET + 4], "little")
+    if entries:
+        frame += frame[_REQUESTS_OFFSET : _REQUESTS_OFFSET + 16]
+        pack_into("<I", frame, _ENTRIES_OFFSET, entries + 1)
+
+
+class SendsTooMuch(Distortion):
+    """Sends its frames twice."""
+
+    def output(self, output: Output) -> list[Output]:
+        """Every multicast of data repeated often enough to pass the limit of a visit."""
+        if isinstance(output, Multicast) and output.frames[0][FRAME_TYPE_OFFSET] == wiretap.MCAST:
+            return [output] * 20
+        return [output]
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """A named defect and the property whose checker must catch it."""
+
+    name: str
+    number: int
+    make: Callable[[int], Distortion]
+    """The distortion for a node id."""
+
+    def adapt(self, struck: int) -> Callable[[MakeCore], MakeCore]:
+        """What puts the defect into node ``struck``, in each of its lives."""
+
+        def adapted(make_core: MakeCore) -> MakeCore:
+            def make(node_id: int, stored_sequence: int, now: float) -> Core:
+                core = make_core(node_id, stored_sequence, now)
+                return Distorted(core, self.make(node_id)) if node_id == struck else core
+
+            return make
+
+        return adapted
+
+
+DEFECTS: Final[dict[str, Defect]] = {
+    defect.name: defect
+    for defect in (
+        Defect("alter a delivered byte", 1, lambda _: SpoiltDelivery(_alter)),
+        Defect("deliver a message twice", 2, lambda _: SpoiltDelivery(_repeat)),
+        Defect("install a configuration silently", 3, lambda _: SilentAboutConfigurations()),
+        Defect("skip the sequence store", 4, lambda _: Forgetful()),
+        Defect("leave oneself out of the members", 5, WithoutItself),
+        Defect("drop the transitional configuration", 6, lambda _: WithoutTransition()),
+        Defect("skip self-delivery", 7, OwnMessagesLost),
+        Defect("lose a message that a companion delivers", 8, lambda _: SpoiltDelivery(_omit)),
+        Defect("swap two messages of one sender", 9, lambda _: SpoiltDelivery(lambda m: _swap(m, one_sender=True))),
+        Defect("swap two messages of two senders", 10, lambda _: SpoiltDelivery(lambda m: _swap(m, one_sender=False))),
+        Defect("leave a hole", 11, lambda _: SpoiltDelivery(_omit)),
+        Defect("lose a submitted message", 13, lambda _: LosesSubmissions()),
+        Defect("ignore the joins of others", 14, lambda _: DeafToJoins()),
+        Defect("repeat a token's number", 15, lambda _: SpoiltTokens(_repeat_token_seq)),
+        Defect("forget the frames of a rotation", 15, lambda _: SpoiltTokens(_forget_backlog)),
+        Defect("request a frame twice", 15, lambda _: SpoiltTokens(_request_twice)),
+        Defect("send more than a visit allows", 15, lambda _: SendsTooMuch()),
+    )
+}
+"""Every defect by its name."""
