@@ -34,7 +34,7 @@ class BacklogFull(Exception):
 class Outbox:
     """Frames in the making and frames waiting; ``head`` and ``pop`` hand them to the ring.
 
-    Bodies are kept by reference until they are written: their owner must not change them.
+    Bodies are kept by reference until their frame is written: their owner must not change them.
     """
 
     __slots__ = (
@@ -176,8 +176,11 @@ class Outbox:
         """End the frame in the making: what is queued later goes into the next one."""
         self._close_entry()
         if self._packed:
-            head = pack_head(self._ring_id, self._packed)
-            self._sealed.append(([head, *self._bodies], self._open_bytes))
+            pieces: list[Buffer] = [pack_head(self._ring_id, self._packed), *self._bodies]
+            if self._open_bytes <= FRAME_BYTES:
+                # Copying once into one piece costs less than copying many pieces into the ring.
+                pieces = [b"".join(pieces)]
+            self._sealed.append((pieces, self._open_bytes))
             self._bytes += self._open_bytes
         self._begin()
 

@@ -28,7 +28,7 @@ class ToEngine(IntEnum):
     """bytes: room for more NORMAL messages (added to what is left)."""
     KEYS = 8
     """confirm, [[event, name, type, data, old type, old data], ...]: changes of tracked keys; KEYS_CONFIRM(confirm) is the
-    answer when confirm is not 0."""
+    answer when confirm is not 0. Before READY they are the snapshot, where confirm -1 means that more of it follows."""
     KEYS_RESULT = 9
     """token, [status, ...]: answer to KEYS_CHANGE."""
     QUORUM = 10
