@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 from coroipc.errors import MessageError, Status
+from coroipc.messages import response, status_of
 
 Buffer = bytes | bytearray | memoryview
 
@@ -64,20 +65,13 @@ class Layout:
         return bytes(message[start : start + length])
 
 
-def response_status(message: Buffer) -> int:
-    """The status in a response or event header; MessageError where there is no whole header."""
-    if len(message) < STATUS.size:
-        raise MessageError(f"response: {len(message)} bytes where the header has {STATUS.size}")
-    status: int = STATUS.unpack_from(message)[2]
-    return status
-
-
-STATUS = struct.Struct(RESPONSE)
+response_status = status_of
+"""The status in a response or event header; LibraryError where there is no whole header."""
 
 
 def status_response(identifier: int, status: int = Status.OK) -> bytes:
     """A response that is only a header; with id 0, the generic error that may come instead of any response."""
-    return STATUS.pack(identifier, STATUS.size, status)
+    return response(identifier, status)
 
 
 def unpack_words(data: bytes) -> tuple[int, ...]:

@@ -111,7 +111,7 @@ def nothing(response: bytes) -> None:
 
 
 class BlockingLibrary(Generic[E]):
-    """One connection to a service of the daemon, blocking. Not for use by several threads at once."""
+    """One connection to a service of the daemon, blocking. Several threads may call; events are for one thread."""
 
     def __init__(
         self,
@@ -292,7 +292,10 @@ class AsyncLibrary(Generic[E]):
         Raises LibraryError, MessageError.
         """
         while self._usable:
-            event = await self.next_event(timeout)
+            try:
+                event = await self.next_event(timeout)
+            except BadHandle:
+                return  # Another task closed the connection while this one waited.
             if event is None:
                 return
             yield event

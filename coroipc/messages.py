@@ -44,7 +44,7 @@ def error_response(status: int) -> bytes:
     return RESPONSE_HEADER.pack(0, RESPONSE_HEADER.size, status)
 
 
-def status_of(message: bytes) -> int:
+def status_of(message: bytes | bytearray | memoryview) -> int:
     """The status of a response. Raises LibraryError when the message is too short to have one."""
     if len(message) < RESPONSE_HEADER.size:
         raise LibraryError(f"a response of {len(message)} bytes")
