@@ -218,7 +218,7 @@ class Cluster:
     def __init__(
         self, engine_class: type[Engine], node_ids: Sequence[int], keys: Mapping[int, Mapping[str, Value]] | None = None
     ) -> None:
-        """Every node of ``node_ids`` starts and they form their first ring together."""
+        """Every node of ``node_ids`` starts and they form their first ring together (none: the test starts and forms)."""
         self.engine_class = engine_class
         self.keys = dict(keys or {})
         self.nodes: dict[int, Node] = {}
@@ -228,7 +228,8 @@ class Cluster:
         """Every message that went over a ring: (source, message), in order."""
         for node_id in node_ids:
             self.start(node_id)
-        self.form(node_ids)
+        if node_ids:
+            self.form(node_ids)
 
     def start(self, node_id: int) -> Node:
         """A (new) node with its engine; it belongs to no ring until ``form``."""
