@@ -1,0 +1,225 @@
+"""Gather: how a node learns that the membership must change, and agrees with the others on the next one.
+
+Source: Amir et al. 1995, section 5; reference totem.md §3.4. The sets themselves are in ``membership``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from corosyncd.totem.core import Core, State
+from corosyncd.totem.events import RingId
+from corosyncd.totem.forming import enter_commit
+from corosyncd.totem.membership import GatherReason, Verdict
+from corosyncd.totem.sequence import MASK
+from corosyncd.totem.timers import STOPPED
+from corosyncd.totem.wire import (
+    MembJoin,
+    MergeDetect,
+    Reason,
+    decode_memb_join,
+    decode_merge_detect,
+    encode_memb_join,
+    encode_merge_detect,
+    ring_id,
+)
+
+CONTINUOUS_GATHER_LIMIT: Final = 3
+"""Gathers in a row without a ring, above which an operator is told to look at the firewall."""
+GOLDEN_RATIO: Final = 0x9E3779B1
+"""Of 2**32: its multiples, modulo 2**32, are spread evenly."""
+
+
+def enter_gather(core: Core, reason: GatherReason, now: float) -> None:
+    """§3.4: tell my sets, and wait for the others to repeat them."""
+    if core.state is State.OPERATIONAL:
+        core.delivery.contiguous(core.queue)
+    core.recovery = None
+    core.membership.restart()
+    timers = core.timers
+    timers.stop_ring()
+    timers.consensus = now + core.parameters.consensus
+    core.state = State.GATHER
+    schedule_join(core, now)
+    core.statistics.gather_entered += 1
+    core.outbox.notice("debug", f"entering GATHER state from {reason.value} ({reason.name.lower()})")
+    if reason is GatherReason.CONSENSUS_TIMEOUT_EXPIRED:
+        _suspect_firewall(core)
+
+
+def schedule_join(core: Core, now: float) -> None:
+    """Send my join, after this node's part of the ``send_join`` time, and again each ``join`` time."""
+    core.timers.join = now + core.parameters.join
+    core.joins_sent += 1
+    if not core.parameters.send_join:
+        send_join(core)
+        return
+    # Stock draws a random time. Multiples of the golden ratio spread nodes and repetitions as evenly, and repeatably.
+    spread = ((core.node_id + 7 * core.joins_sent) * GOLDEN_RATIO & MASK) / (MASK + 1)
+    core.timers.send_join = now + core.parameters.send_join * spread
+
+
+def send_join(core: Core) -> None:
+    """Tell my sets."""
+    membership = core.membership
+    join = MembJoin(0, core.node_id, 0, core.node_id, core.ring_id.sequence, tuple(membership.proc), tuple(membership.failed))
+    # My own join must come back: a lone node forms its ring by it, after the joins of others that came first.
+    core.outbox.multicast_and_loop(encode_memb_join(join))
+    core.statistics.memb_join_tx += 1
+
+
+def send_leave(core: Core) -> None:
+    """§3.10: a join that accuses this node itself, and names no sender in its header."""
+    node, membership = core.node_id, core.membership
+    proc = tuple(other for other in membership.proc if other != node)
+    failed = (*(other for other in membership.failed if other != node), node)
+    core.outbox.multicast([encode_memb_join(MembJoin(0, 0, 0, node, core.ring_id.sequence, proc, failed))])
+    core.statistics.memb_join_tx += 1
+
+
+def _suspect_firewall(core: Core) -> None:
+    statistics = core.statistics
+    statistics.continuous_gather += 1
+    if statistics.continuous_gather == CONTINUOUS_GATHER_LIMIT + 1:
+        statistics.firewall_enabled_or_nic_failure = 1
+        core.outbox.notice(
+            "warning",
+            "Totem is unable to form a cluster because of an operating system or network fault (reason: continuous "
+            "gather). The most common cause of this message is that the local firewall is configured improperly.",
+        )
+
+
+def _join(core: Core, frame: bytes, swapped: bool, now: float) -> MembJoin | None:
+    """Decode a join and remember its ring sequence, whatever else becomes of it; None if it tells of the past."""
+    join = decode_memb_join(frame, swapped)
+    core.statistics.memb_join_rx += 1
+    if core.drop_joins:
+        core.statistics.drop(Reason.STALE_JOIN)
+        return None
+    core.membership.hear(join.ring_seq)
+    return join
+
+
+def join_operational(core: Core, frame: bytes, swapped: bool, now: float) -> None:
+    """A node gathers, so do I, unless the join is late or shuts me out."""
+    join = _join(core, frame, swapped, now)
+    if join is None:
+        return
+    membership = core.membership
+    known = join.system_from in membership.members
+    # A stranger's leave changes nothing here; a member's join from before this ring is late.
+    stale = join.ring_seq < core.ring_id.sequence if known else not join.nodeid
+    if core.node_id in join.failed or stale:
+        core.statistics.drop(Reason.JOIN_IGNORED)
+        return
+    verdict = membership.consider(join)
+    reason = GatherReason.JOIN_CHANGED_SETS if verdict is Verdict.CHANGED else GatherReason.JOIN_OPERATIONAL
+    enter_gather(core, reason, now)
+
+
+def join_gather(core: Core, frame: bytes, swapped: bool, now: float) -> None:
+    """The round of joins."""
+    join = _join(core, frame, swapped, now)
+    if join is not None:
+        follow(core, core.membership.consider(join), now)
+
+
+def follow(core: Core, verdict: Verdict, now: float) -> None:
+    """Act on what a join meant."""
+    if verdict is Verdict.CHANGED:
+        enter_gather(core, GatherReason.JOIN_CHANGED_SETS, now)
+    elif verdict is Verdict.CREATE_RING:
+        enter_commit(core, core.membership.create_commit_token(), now)
+    elif verdict is Verdict.CREATE_ALONE:
+        core.membership.alone()
+        enter_commit(core, core.membership.create_commit_token(), now)
+
+
+def join_forming(core: Core, frame: bytes, swapped: bool, now: float) -> None:
+    """A member of the forming ring gathers again: so must I."""
+    join = _join(core, frame, swapped, now)
+    if join is None:
+        return
+    if join.system_from not in core.new_members or join.ring_seq < core.ring_id.sequence:
+        core.statistics.drop(Reason.JOIN_IGNORED)
+        return
+    core.membership.consider(join)
+    if core.state is State.RECOVERY:
+        core.statistics.recovery_token_lost += 1
+        enter_gather(core, GatherReason.JOIN_RECOVERY, now)
+    else:
+        enter_gather(core, GatherReason.JOIN_COMMIT, now)
+
+
+def expire_consensus(core: Core, reason: GatherReason, now: float) -> None:
+    """The consensus timer, and the token timer in GATHER."""
+    core.statistics.consensus_timeouts += 1
+    membership = core.membership
+    agreed = membership.expire_consensus()
+    if agreed and reason is GatherReason.CONSENSUS_TIMEOUT:
+        # Only the commit token is still to come.
+        core.timers.token = now + core.parameters.token
+    elif membership.failed_to_receive and not membership.candidates():
+        # Nobody is left to ask, and a join that accuses everybody would make a stock node abort.
+        follow(core, Verdict.CREATE_ALONE, now)
+    else:
+        enter_gather(core, reason, now)
+
+
+def foreign(core: Core, node: int, ring: RingId, reason: GatherReason, now: float) -> None:
+    """Somebody of another ring has shown himself."""
+    membership = core.membership
+    if not node:
+        core.statistics.drop(Reason.NODE_ID)
+    elif node in membership.members and ring.sequence < core.ring_id.sequence:
+        # A member's ring numbers only grow: this comes late, from a ring that we both have left.
+        core.statistics.drop(Reason.STALE_RING)
+    elif membership.add(node) or core.state is State.OPERATIONAL:
+        enter_gather(core, reason, now)
+
+
+def lose_token(core: Core, now: float) -> None:
+    """The token timer, in any state."""
+    statistics, timers = core.statistics, core.timers
+    timers.token = timers.heartbeat = STOPPED
+    if core.state is State.OPERATIONAL:
+        statistics.operational_token_lost += 1
+        token, consensus = core.parameters.published["token"], core.parameters.published["consensus"]
+        core.outbox.notice(
+            "notice",
+            f"A processor failed, forming new configuration: token timed out ({token}ms), waiting {consensus}ms for consensus.",
+        )
+        enter_gather(core, GatherReason.TOKEN_LOST_OPERATIONAL, now)
+    elif core.state is State.GATHER:
+        statistics.gather_token_lost += 1
+        expire_consensus(core, GatherReason.CONSENSUS_TIMEOUT_EXPIRED, now)
+    elif core.state is State.COMMIT:
+        statistics.commit_token_lost += 1
+        enter_gather(core, GatherReason.TOKEN_LOST_COMMIT, now)
+    else:
+        statistics.recovery_token_lost += 1
+        enter_gather(core, GatherReason.TOKEN_LOST_RECOVERY, now)
+
+
+def detect_merge(core: Core) -> None:
+    """The representative of an idle ring shows itself to others; on a busy one the frames do."""
+    if core.state is State.OPERATIONAL and core.ring_id[0] == core.node_id:
+        merge = MergeDetect(0, core.node_id, 0, core.node_id, *core.ring_id)
+        core.outbox.multicast_and_loop(encode_merge_detect(merge))
+        core.statistics.memb_merge_detect_tx += 1
+
+
+def merge_detect(core: Core, frame: bytes, swapped: bool, now: float) -> None:
+    """The representative of some ring shows itself."""
+    merge = decode_merge_detect(frame, swapped)
+    core.statistics.memb_merge_detect_rx += 1
+    ring = ring_id(merge)
+    if ring != core.ring_id:
+        operational = core.state is State.OPERATIONAL
+        reason = GatherReason.MERGE_OPERATIONAL if operational else GatherReason.MERGE_GATHER
+        foreign(core, merge.system_from, ring, reason, now)
+
+
+def ignore_merge_detect(core: Core, frame: bytes, swapped: bool, now: float) -> None:
+    """A ring is being formed: others must wait until it is."""
+    core.statistics.memb_merge_detect_rx += 1

@@ -1,0 +1,317 @@
+"""One node's side of the Totem single-ring protocol: frames and the time go in; outputs and the next deadline come out.
+
+Source: Amir et al., "The Totem Single-Ring Ordering and Membership Protocol" (ACM TOCS 13(4), 1995); reference totem.md §3.
+What a frame does in each state is the table ``TRANSITIONS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from corosyncd.totem import forming, gathering, rotation
+from corosyncd.totem.core import Core, State
+from corosyncd.totem.events import Group, Output, Queue, RingId
+from corosyncd.totem.membership import GatherReason
+from corosyncd.totem.statistics import Statistics
+from corosyncd.totem.timeouts import Parameters
+from corosyncd.totem.timers import STOPPED
+from corosyncd.totem.wire import SIGNATURES, FrameType, MalformedFrame, Reason, header_fault
+
+__all__ = ["Ring", "State"]
+
+LONGEST_TOKEN_DELAY: Final = 0.25
+"""Of the token retransmit time: beyond it neighbours would send the token again."""
+PAUSE_FRACTION: Final = 0.5
+"""Of the token timeout: after a longer pause waiting joins tell of a membership that is gone."""
+
+Handler = Callable[[Core, bytes, bool, float], None]
+
+TRANSITIONS: Final[dict[FrameType, tuple[Handler, Handler, Handler, Handler]]] = {
+    # in OPERATIONAL, GATHER, COMMIT, RECOVERY
+    FrameType.ORF_TOKEN: (
+        rotation.token,
+        rotation.token_discarded,
+        rotation.token_discarded,
+        rotation.token,
+    ),
+    FrameType.MCAST: (
+        rotation.mcast_operational,
+        rotation.mcast_gather,
+        rotation.mcast_commit,
+        rotation.mcast_recovery,
+    ),
+    FrameType.MERGE_DETECT: (
+        gathering.merge_detect,
+        gathering.merge_detect,
+        gathering.ignore_merge_detect,
+        gathering.ignore_merge_detect,
+    ),
+    FrameType.MEMB_JOIN: (
+        gathering.join_operational,
+        gathering.join_gather,
+        gathering.join_forming,
+        gathering.join_forming,
+    ),
+    FrameType.COMMIT_TOKEN: (
+        forming.commit_token_operational,
+        forming.commit_token_gather,
+        forming.commit_token_commit,
+        forming.commit_token_recovery,
+    ),
+    FrameType.TOKEN_HOLD_CANCEL: (
+        rotation.hold_cancel,
+        rotation.ignore_hold_cancel,
+        rotation.hold_cancel,
+        rotation.hold_cancel,
+    ),
+}
+
+_HANDLERS: Final[tuple[dict[bytes, tuple[Handler, bool]], ...]] = tuple(
+    {signature: (TRANSITIONS[kind][state], swapped) for signature, (kind, swapped) in SIGNATURES.items()} for state in State
+)
+"""``TRANSITIONS`` by state and by the first four bytes of a frame."""
+
+
+class Ring:
+    """The protocol core of one node. Nothing that came from the network makes a method raise."""
+
+    __slots__ = ("_core", "_now", "_silent")
+
+    def __init__(self, node_id: int, parameters: Parameters, stored_sequence: int, now: float) -> None:
+        """``stored_sequence``: the last ``StoreRingSequence`` of an earlier life, 0 for a node without one."""
+        self._core = Core(node_id, parameters, stored_sequence)
+        self._now = now
+        self._silent = False
+
+    # What the driver does
+
+    def start(self, now: float) -> None:
+        """Begin to look for others: the first gather."""
+        self._now = now
+        gathering.enter_gather(self._core, GatherReason.INTERFACE_CHANGE, now)
+
+    def receive(self, buffer: bytes | memoryview, segment_size: int, now: float) -> None:
+        """Take a train of datagrams of ``segment_size`` bytes, the last may be shorter; 0 means that it is one datagram."""
+        self._begin(now)
+        train = buffer if isinstance(buffer, bytes) else bytes(buffer)
+        size = len(train)
+        if segment_size <= 0 or segment_size >= size:
+            self._frame(train, now)
+        else:
+            take = self._frame
+            for start in range(0, size, segment_size):
+                take(train[start : start + segment_size], now)
+        self._end()
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due: receive looped frames, expire timers, go on with a stopped delivery."""
+        self._begin(now)
+        core = self._core
+        looped = core.outbox.looped
+        # Only those that wait now: the driver looks at its sockets before a frame that these bring about.
+        for _ in range(len(looped)):
+            if looped:
+                self._frame(looped.popleft(), now)
+        core.drop_joins = False
+        if core.timers.nearest() <= now:
+            _expire(core, now)
+        self._end()
+
+    def next_timer(self) -> float | None:
+        """When ``handle_timer`` wants to be called; a time that has passed means now. None after a leave."""
+        core = self._core
+        if self._silent:
+            return None
+        if core.outbox.looped or core.delivery.due or core.drop_joins:
+            return self._now
+        nearest = core.timers.nearest()
+        return None if nearest == STOPPED else nearest
+
+    def outputs(self) -> list[Output]:
+        """Everything to do since the last call, in order.
+
+        Handle it before the next step: a call of ``synchronization_complete`` in answer to a delivery belongs in between.
+        """
+        core = self._core
+        outputs = core.outbox.drain()
+        if core.delivery.stopped:
+            core.delivery.outputs_taken()
+        return outputs
+
+    def not_scheduled(self, gap: float, now: float) -> None:
+        """The driver did not run for ``gap`` seconds: call this first, then ``receive`` what waits, then ``handle_timer``.
+
+        Waiting joins are dropped when the gap was long (§3.4), and the token gets one retransmit period to come.
+        """
+        self._now = now
+        core = self._core
+        timers, parameters = core.timers, core.parameters
+        grace = now + parameters.token_retransmit
+        if timers.token != STOPPED:
+            timers.token = max(timers.token, grace)
+        if timers.heartbeat != STOPPED:
+            timers.heartbeat = max(timers.heartbeat, grace)
+        if gap > parameters.token * PAUSE_FRACTION:
+            core.drop_joins = True
+            text = f"Process pause detected for {int(gap * 1000)} ms, flushing membership messages."
+            core.outbox.notice("notice", text)
+
+    # What the executive does
+
+    def submit(
+        self,
+        group: Group,
+        messages: Sequence[bytes],
+        queue: Queue = Queue.NORMAL,
+        tag: int = 0,
+        now: float | None = None,
+    ) -> None:
+        """Queue messages, bodies without a group header. Raises ValueError for one above 1 MiB, or when the queue is full."""
+        core = self._core
+        core.packer.submit(group, messages, queue, tag)
+        if core.ordering.held and not self._silent:
+            rotation.cancel_hold(core)
+
+    def withdraw(self, tag: int) -> int:
+        """Drop the queued messages of a tag, in both queues, of which no fragment has left; returns how many."""
+        return self._core.packer.withdraw(tag)
+
+    def queued_bytes(self, tag: int, queue: Queue = Queue.NORMAL) -> int:
+        """Bytes of bodies of that tag that wait in a queue, a partly sent message counted whole."""
+        return self._core.packer.queued_bytes(tag, queue)
+
+    def synchronization_complete(self, now: float) -> None:
+        """The last barrier was delivered: back to the NORMAL queue and the first assembly set.
+
+        Call it while the ``Deliver`` with that barrier is handled: the place in the order must be the same on all nodes.
+        """
+        core = self._core
+        core.delivery.synchronization_complete()
+        if core.ordering.held and core.packer.backlog() and not self._silent:
+            rotation.cancel_hold(core)
+
+    def leave(self, now: float) -> None:
+        """Tell the others that this node goes, and fall silent."""
+        core = self._core
+        if not self._silent:
+            gathering.send_leave(core)
+        self._now = now
+        self._silent = True
+        core.timers.stop_all()
+        core.outbox.looped.clear()
+
+    def force_gather(self, now: float) -> None:
+        """Form the ring anew with the same members. While one is being formed already, nothing is to do."""
+        self._now = now
+        if self._core.state is State.OPERATIONAL and not self._silent:
+            gathering.enter_gather(self._core, GatherReason.INTERFACE_CHANGE, now)
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Use other parameters from now on; timers that run keep their deadlines."""
+        core = self._core
+        core.parameters = core.ordering.parameters = parameters
+        core.packer.set_net_mtu(parameters.net_mtu)
+        self.token_delay = core.token_delay
+
+    @property
+    def token_delay(self) -> float:
+        """Seconds that every token waits before it is forwarded, at most a quarter of the token retransmit time."""
+        return self._core.token_delay
+
+    @token_delay.setter
+    def token_delay(self, seconds: float) -> None:
+        longest = self._core.parameters.token_retransmit * LONGEST_TOKEN_DELAY
+        self._core.token_delay = min(max(0.0, seconds), longest)
+
+    # What can be seen
+
+    @property
+    def node_id(self) -> int:
+        """This node's id."""
+        return self._core.node_id
+
+    @property
+    def state(self) -> State:
+        """Where the protocol stands."""
+        return self._core.state
+
+    @property
+    def ring_id(self) -> RingId:
+        """The ring that this node belongs to, or tries to form."""
+        return self._core.ring_id
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The members of the installed configuration, ascending; empty before the first."""
+        return self._core.membership.members
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters in force."""
+        return self._core.parameters
+
+    @property
+    def statistics(self) -> Statistics:
+        """The counters; the same object for the life of the ring."""
+        return self._core.statistics
+
+    # One step
+
+    def _begin(self, now: float) -> None:
+        self._now = now
+        if self._core.delivery.due:
+            self._core.delivery.resume()
+
+    def _end(self) -> None:
+        """Deliver once a step, behind the frames and the token."""
+        core = self._core
+        if core.queue.high_delivered != core.queue.aru and core.state is State.OPERATIONAL:
+            core.delivery.contiguous(core.queue)
+
+    def _frame(self, frame: bytes, now: float) -> None:
+        """One datagram: find its handler by the state and the first four bytes."""
+        core = self._core
+        known = _HANDLERS[core.state].get(frame[:4])
+        if known is None:
+            reason = header_fault(frame)
+            core.statistics.drop(reason)
+            if reason is Reason.TYPE:
+                core.statistics.rx_msg_dropped += 1
+            return
+        if self._silent:
+            return
+        handler, swapped = known
+        try:
+            handler(core, frame, swapped, now)
+        except MalformedFrame as fault:
+            core.statistics.drop(fault.reason)
+
+
+def _expire(core: Core, now: float) -> None:
+    """Expire the timers that are due. Whatever one does may stop the ones behind it."""
+    timers = core.timers
+    if timers.forward <= now:
+        timers.forward = STOPPED
+        core.send_stored_token()
+    if timers.hold <= now:
+        timers.hold = STOPPED
+        core.send_stored_token()
+    if timers.retransmit <= now:
+        core.send_stored_token()
+        timers.retransmit = now + core.parameters.token_retransmit
+    if timers.merge <= now:
+        timers.merge = STOPPED
+        gathering.detect_merge(core)
+    if timers.send_join <= now:
+        timers.send_join = STOPPED
+        gathering.send_join(core)
+    if timers.join <= now:
+        gathering.schedule_join(core, now)
+    if timers.warning <= now:
+        rotation.warn_of_token(core, now)
+    if timers.consensus <= now:
+        timers.consensus = STOPPED
+        gathering.expire_consensus(core, GatherReason.CONSENSUS_TIMEOUT, now)
+    if timers.token <= now or timers.heartbeat <= now:
+        gathering.lose_token(core, now)
