@@ -34,7 +34,7 @@ class QuorumCluster(Cluster):
     def __init__(self, nodes: Sequence[int], keys: Mapping[str, Value], *, form: bool = True) -> None:
         self.decisions: dict[int, list[tuple[bool, tuple[int, ...], RingId]]] = {}
         """What each node published, in order."""
-        super().__init__(VoteQuorumEngine, (), {node: keys for node in nodes})
+        super().__init__(VoteQuorumEngine, (), dict.fromkeys(nodes, keys))
         for node in nodes:
             self.start(node)
         if form:
