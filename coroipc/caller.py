@@ -270,6 +270,7 @@ class AsyncCaller:
         if self._event_waiter is not None:
             _resolve(self._event_waiter)
         if self._waiting is not None:
+            self._waiting.add_done_callback(_read_result)
             channel.interrupt()
         # One thread: it closes the channel when it has come out of its wait.
         closed = loop.run_in_executor(self._thread, channel.close)
@@ -358,6 +359,12 @@ class AsyncCaller:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _read_result(future: asyncio.Future[bytes]) -> None:
+    """Nobody may be left to take it, which is no cause for asyncio's complaint."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _close_late_channel(connecting: asyncio.Future[Channel]) -> None:

@@ -50,6 +50,7 @@ class Channel:
     __slots__ = (
         "_events",
         "_guard",
+        "_interrupted",
         "_poll",
         "_prefixes",
         "_requests",
@@ -71,6 +72,7 @@ class Channel:
         self._server_pid = accepted.server_pid
         self._prefixes = (accepted.request_prefix, accepted.response_prefix, accepted.event_prefix)
         self._unsent_wakeups = 0
+        self._interrupted = False
         self._guard = _CorruptionIsLoss(self)
         rings: list[RingBuffer] = []
         try:
@@ -144,7 +146,12 @@ class Channel:
     def take_response(self, timeout: float | None = 0.0) -> bytes | None:
         """The next response, sleeping up to ``timeout`` seconds for it; None when none came. Raises LibraryError."""
         with self._guard:
-            return self._responses.read(timeout)
+            try:
+                return self._responses.read(timeout)
+            except RingCorrupt:
+                if self._interrupted:
+                    return None
+                raise
 
     def take_events(self, maximum: int) -> list[bytes]:
         """Events that wait now, at most ``maximum``; exactly as many bytes are taken off the socket.
@@ -178,6 +185,7 @@ class Channel:
 
     def interrupt(self) -> None:
         """Wake a thread of ours that sleeps in ``take_response``: this connection is about to close."""
+        self._interrupted = True
         self._responses.semaphore.post()
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""The serving side of the IPC: listening sockets and client connections."""
+"""The server side of the local IPC, for asyncio processes. Clients never import it."""
