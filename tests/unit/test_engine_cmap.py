@@ -70,7 +70,7 @@ class Program:
 
     def names(self, prefix: str = "") -> list[str]:
         handle = IterationResponse.decode(self.ask(IterationRequest(prefix).encode())).handle
-        found = []
+        found: list[str] = []
         while True:
             answer = self.ask(HandleRequest(handle).encode(ITERATION_NEXT_REQUEST))
             assert len(answer) == 304

@@ -435,7 +435,7 @@ def test_the_local_node_is_told(alone: Cluster) -> None:
 def iterate(program: Program, kind: int, group: bytes = b"") -> list[IterationNextResponse]:
     """One pass of a new iteration."""
     handle = IterationResponse.decode(program.ask(IterationRequest(group, kind).encode())).handle
-    found = []
+    found: list[IterationNextResponse] = []
     while True:
         answer = program.ask(ITERATION_NEXT_REQUEST.pack(handle))
         assert len(answer) == 168
