@@ -264,12 +264,11 @@ class EngineHost:
         self.in_sync = False
         self._engine.sync_complete()
         self._programs.accept(not self.stopped)
+        self._set_gate()
 
     def _credit(self, entry: Sequence[Any]) -> None:
         self._gate.grant(entry[1])
-        # Requests may wait for less room than the flow-control word reports.
-        self._programs.set_gate(self._gate.flow)
-        self._flow = self._gate.flow
+        self._set_gate()
 
     def _keys(self, entry: Sequence[Any]) -> None:
         confirm = entry[1]
@@ -334,10 +333,13 @@ class EngineHost:
         self._outbox.queue([int(kind), *arguments])
 
     def _apply_flow(self) -> None:
-        flow = self._gate.flow
-        if flow != self._flow:
-            self._flow = flow
-            self._programs.set_gate(flow)
+        if self._gate.flow != self._flow:
+            self._set_gate()
+
+    def _set_gate(self) -> None:
+        """Also where the word stays the same: a request may wait for less room than the word reports."""
+        self._flow = self._gate.flow
+        self._programs.set_gate(self._flow)
 
     def _expect(self, token: Hashable) -> int:
         """A number that stands for the engine's token on the link: tokens may be anything hashable."""

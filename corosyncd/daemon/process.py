@@ -1,0 +1,54 @@
+"""What a process of the daemon sets for itself with the kernel: title, end with its parent, signals, priority, memory.
+
+Sources: prctl(2), sched(7), mlockall(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import Final
+
+from setproctitle import setproctitle
+
+_PR_SET_PDEATHSIG: Final = 1
+_MCL_CURRENT: Final = 1
+_MCL_FUTURE: Final = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+"""What a terminal or an init system sends to a whole process group, and only the executive may act on."""
+
+
+def set_title(role: str) -> None:
+    """Show the process as ``corosyncd: <role>``."""
+    setproctitle(f"corosyncd: {role}")
+
+
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when process ``parent``, which forked it, ends; end at once if it has already."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def ignore_stop_signals() -> None:
+    """Leave TERM, INT, QUIT and HUP to the executive."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def set_realtime(pid: int, below_maximum: int) -> None:
+    """Schedule a process round-robin, so many steps below the highest real-time priority. Raises OSError (PermissionError)."""
+    priority = os.sched_get_priority_max(os.SCHED_RR) - below_maximum
+    os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(priority))
+
+
+def lock_memory() -> None:
+    """Keep all memory of this process, present and future, out of swap. Raises OSError (PermissionError)."""
+    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
