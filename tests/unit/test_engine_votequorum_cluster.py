@@ -140,11 +140,14 @@ def test_nothing_is_published_before_the_round_has_activated() -> None:
     ring = cluster(3)
     for node in (1, 2):
         ring.decisions[node].clear()
-    half = ring.install([1, 2])
-    ring.steps(half)
+    parts = [ring.install([1]), ring.install([2, 3])]
+    for part in parts:
+        ring.steps(part)
+    assert ring.quorate() == [False, True, True]
     assert all(not ring[node].host.quorate and not ring.decisions[node] for node in (1, 2))
-    ring.finish(half)
-    assert [len(ring.decisions[node]) for node in (1, 2)] == [1, 1]
+    for part in parts:
+        ring.finish(part)
+    assert [[decision[0] for decision in ring.decisions[node]] for node in (1, 2)] == [[False], [True]]
 
 
 def test_an_aborted_round_is_followed_by_a_good_one() -> None:
@@ -154,6 +157,29 @@ def test_an_aborted_round_is_followed_by_a_good_one() -> None:
     ring.abort(half)
     ring.form([1, 2, 3])
     assert ring.quorate() == [True, True, True]
+
+
+def test_an_inquorate_node_adopts_what_quorate_ones_expect() -> None:
+    ring = cluster(5)
+    ring.form([1])
+    ring.form([2, 3, 4, 5])
+    node = ring[2]
+    node.request(node.connect(), messages.SetexpectedRequest(7).encode())
+    ring.run()
+    assert (ring.expected(1), ring.expected(2)) == (5, 7)
+    ring.form([1, 2, 3, 4, 5])
+    assert [ring.expected(node) for node in ring.nodes] == [7] * 5
+
+
+def test_quorate_nodes_do_not_believe_what_an_inquorate_one_expects() -> None:
+    ring = cluster(3)
+    ring.form([1, 2])
+    ring.keys[3] = configuration([1, 2, 3], expected_votes=9)
+    ring.start(3)
+    ring.form([3])
+    ring.form([1, 2, 3])
+    assert ring.quorate() == [True, True, True]
+    assert ring.info(1, about=3).expected_votes == 3
 
 
 # Options --------------------------------------------------------------------------------------------------------------------
@@ -218,6 +244,14 @@ def test_the_last_men_standing_lower_what_they_expect_after_the_window() -> None
         assert (ring.expected(), ring.quorum()) == (len(members), quorum)
     ring.form([1])
     assert ring.quorate(1) == [False], "the last one alone needs auto_tie_breaker too"
+
+
+def test_the_window_means_nothing_to_those_who_lost_quorum_meanwhile() -> None:
+    ring = cluster(4, last_man_standing=1)
+    ring.form([1, 2, 3])
+    ring.form([1])
+    ring.expire(1, WINDOW_TIMER)
+    assert (ring.expected(), ring.quorate(1)) == (4, [False])
 
 
 def test_last_man_standing_with_a_tie_breaker_reaches_the_last_node() -> None:

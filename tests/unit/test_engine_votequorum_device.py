@@ -104,6 +104,20 @@ def test_two_nodes_that_register_different_names_at_once_get_one_name() -> None:
     assert statuses == [Status.OK, Status.EXIST]
 
 
+def test_the_name_repeated_for_a_new_ring_does_not_answer_a_registration_under_another_one() -> None:
+    ring = cluster(2)
+    register(ring, "theirs", node=2)
+    node = ring[1]
+    client = node.connect()
+    half = ring.install([1])
+    assert node.engine.sync_step()
+    node.request(client, messages.QdeviceNameRequest("ours").encode(QDEVICE_REGISTER_REQUEST))
+    ring.run_round(half)
+    (response,) = node.host.take_responses(client)
+    assert response_status(response) == Status.EXIST
+    assert not ring.info(1).flags & InfoFlag.QDEVICE_REGISTERED
+
+
 @pytest.mark.parametrize("name", ["", "x" * 255])
 def test_a_name_that_does_not_fit_is_refused(name: str) -> None:
     body = QDEVICE_REGISTER_REQUEST.pack(name.encode())
@@ -335,6 +349,14 @@ def test_a_poll_before_the_step_spares_the_wait() -> None:
     ring.install([1, 2])
     poll(ring)
     assert ring[1].engine.sync_step()
+
+
+def test_a_poll_between_a_new_ring_and_its_step_says_nothing_for_the_old_step() -> None:
+    ring = registered_and_alive()
+    ring.steps(ring.install([1, 2]))
+    ring.install([1])
+    poll(ring)
+    assert ring[1].host.said == []
 
 
 def test_a_poll_after_an_aborted_step_says_nothing_for_it() -> None:
