@@ -22,7 +22,7 @@ class Daemon:
         self.limits: list[int] = []
         self.events: deque[bytes] = deque()
         self.pauses: list[float] = []
-        self.answer: lambda request: OK
+        self.answer: Callable[[bytes], bytes] = lambda request: OK
         self.closed = 0
 
     def ids(self) -> list[int]:
