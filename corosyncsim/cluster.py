@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from corosyncd.totem.core import State
 from corosyncd.totem.events import RingId
-from corosyncd.totem.ring import Ring, State
+from corosyncd.totem.ring import Ring
 from corosyncd.totem.timeouts import Parameters, derive
 from corosyncsim.checkers.ring_rules import Limits, Progress
 from corosyncsim.defects import Distorted
@@ -77,6 +78,11 @@ def progress(core: Core) -> tuple[RingId, Progress] | None:
         core = core.core
     if not isinstance(core, Ring):
         return None
-    queue = core._queue
-    operational = core.state is State.OPERATIONAL
-    return queue.ring_id, Progress(operational, queue.aru, queue.high_seq, queue.high_delivered, queue.released)
+    inside = core._core
+    recovery = inside.recovery
+    queue = recovery.queue if recovery else inside.queue
+    members = recovery.members if recovery else inside.membership.members
+    operational = inside.state is State.OPERATIONAL
+    return queue.ring_id, Progress(
+        operational, len(members) == 1, queue.aru, queue.high_seq, queue.high_delivered, queue.released
+    )

@@ -1,7 +1,8 @@
 """Property 5, self-inclusion: a process lives in the configurations that it installs, and nowhere else.
 
 A process is a member of every configuration that it installs; what it sends and delivers belongs to the configuration that it
-installed last; nothing happens after its failure. Source: Moser et al., ICDCS 1994, specifications 1 and 2.
+installed last; nothing happens after its failure. The first transition of a life comes from no configuration, so it has no
+members at all (see ``transition``). Source: Moser et al., ICDCS 1994, specifications 1 and 2.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def check(history: History) -> Iterator[Violation]:
                 yield PROPERTY.broken(node_id, event.time, f"{process} has failed and should do nothing before it recovers")
             match event:
                 case Installed():
-                    if node_id not in event.members:
+                    if node_id not in event.members and (ring != NO_RING or event.kind is ConfigurationKind.REGULAR):
                         expected = (
                             f"the {event.kind.value} configuration {event.ring} should have {node_id} among {event.members}"
                         )

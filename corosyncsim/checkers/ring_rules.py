@@ -34,6 +34,8 @@ class Progress(NamedTuple):
     """How far one node is on its ring; sequence numbers of frames."""
 
     operational: bool
+    alone: bool
+    """Whether the ring has no other member: then its token never shows on the wire."""
     received_without_gaps: int
     highest_received: int
     delivered: int
@@ -136,6 +138,11 @@ class RingRules:
     def stepped(self, time: float, node_id: int, ring: Ring, progress: Progress) -> None:
         """A node has taken a step and stands here now."""
         p = progress
+        state = self._state(ring)
+        state.received[node_id] = p.received_without_gaps
+        if p.alone:
+            # A token of one's own takes one step a visit.
+            state.visit[node_id] = 0
         if p.received_without_gaps > p.highest_received:
             self._broken(
                 node_id,
@@ -150,8 +157,6 @@ class RingRules:
                 time,
                 f"delivery should stop at frame {p.received_without_gaps}, where a gap follows, not reach {p.delivered}",
             )
-        state = self._state(ring)
-        state.received[node_id] = p.received_without_gaps
         if p.freed > state.freed:
             state.freed = p.freed
             for member in state.members:

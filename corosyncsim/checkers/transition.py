@@ -2,7 +2,8 @@
 
 Between two regular configurations c1 and c2 a process installs one transitional configuration, named after c2. Its members are
 exactly the processes that come directly from c1 and go together into c2; each of them that reaches c2 delivered the same
-transitional configuration before it. Source: Moser et al., ICDCS 1994, section 2 and specification 2.
+transitional configuration before it. The first transition of a life comes from no configuration, so nobody is in it. Source:
+Moser et al., ICDCS 1994, section 2 and specification 2.
 """
 
 from __future__ import annotations
@@ -39,14 +40,18 @@ def _faults(epoch: Epoch, ring: Ring, arrivals: dict[int, tuple[Process, Epoch]]
             transitional.time,
             f"the transitional configuration {transitional.ring} should be named after {ring}, which followed it",
         )
+    if epoch.ring == NO_RING:
+        if transitional.members:
+            yield transitional.time, f"nobody should come along to {ring} from before the first configuration"
+        return
     own = epoch.process.node_id
     for member in transitional.members:
-        if epoch.ring != NO_RING and member not in epoch.members:
+        if member not in epoch.members:
             yield transitional.time, f"node {member} should not be in the transition to {ring}: it was not in {epoch.ring}"
         if member != own and member in arrivals and arrivals[member][1].ring != epoch.ring:
             yield transitional.time, f"node {member} came to {ring} from {arrivals[member][1].ring}, not from {epoch.ring}"
     for node_id, (companion, other) in arrivals.items():
-        if epoch.ring == NO_RING or other.ring != epoch.ring or node_id == own or other.transitional is None:
+        if other.ring != epoch.ring or node_id == own or other.transitional is None:
             continue
         if node_id not in transitional.members:
             yield (

@@ -43,7 +43,8 @@ class Story:
 
     def install(self, ring: Ring, members: tuple[Process, ...], transitional: tuple[Process, ...], *at: Process) -> None:
         for process in at or members:
-            self.transition(ring, transitional if process in transitional else (process,), process)
+            alone = (process,) if self.history.events[process] else ()
+            self.transition(ring, transitional if process in transitional else alone, process)
             self.regular(ring, members, process)
 
     def transition(self, ring: Ring, members: tuple[Process, ...], at: Process) -> None:
@@ -80,8 +81,8 @@ class Story:
 def pair() -> Story:
     """Two processes that come up alone and then form R1."""
     story = Story(ONE, TWO)
-    story.install(Ring(1, 4), (ONE,), (ONE,))
-    story.install(Ring(2, 4), (TWO,), (TWO,))
+    story.install(Ring(1, 4), (ONE,), ())
+    story.install(Ring(2, 4), (TWO,), ())
     story.install(R1, (ONE, TWO), ())
     return story
 
@@ -233,6 +234,13 @@ def stranger_in_the_transition() -> Story:
     return story
 
 
+def company_before_the_first_configuration() -> Story:
+    story = Story(ONE)
+    story.transition(R1, (ONE,), ONE)
+    story.regular(R1, (ONE,), ONE)
+    return story
+
+
 def companion_from_elsewhere() -> Story:
     story = pair()
     story.install(R3, (TWO,), (TWO,), TWO)
@@ -347,6 +355,7 @@ BAD: list[tuple[int, Callable[[], Story]]] = [
     (6, companion_left_out),
     (6, stranger_in_the_transition),
     (6, companion_from_elsewhere),
+    (6, company_before_the_first_configuration),
     (7, own_message_lost),
     (7, own_message_lost_at_the_end),
     (8, companion_without_a_message),
