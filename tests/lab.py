@@ -192,13 +192,18 @@ class Node:
         """Send the daemon a signal and wait for its end; returns its exit status, or minus the signal."""
         if self.process is None:
             raise LabError(f"node {self.number} does not run")
+        self.process.send_signal(signum)
+        return self.wait_end()
+
+    def wait_end(self) -> int:
+        """Until the daemon has ended; its exit status, or minus the signal. ``start`` is possible again then."""
+        if self.process is None:
+            raise LabError(f"node {self.number} does not run")
         process, self.process = self.process, None
-        process.send_signal(signum)
         try:
-            status = process.wait(DEADLINE)
+            return process.wait(DEADLINE)
         finally:
             _end(process)
-        return status
 
     def stop(self) -> int:
         """An orderly stop by SIGTERM."""
