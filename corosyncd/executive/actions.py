@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corosyncd.keyspace.values import Value
+
 
 @dataclass(frozen=True, slots=True)
 class SpawnEngine:
@@ -52,6 +54,13 @@ class ReopenLogs:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """A configuration was taken over: log and run the ring by its settings from now on."""
+
+    keys: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """One line for the log: subsystem and stock priority word."""
 
@@ -60,4 +69,4 @@ class Log:
     text: str
 
 
-Action = SpawnEngine | KillEngine | StartRing | Ready | Exit | ReloadConfiguration | ReopenLogs | Log
+Action = SpawnEngine | KillEngine | StartRing | Ready | Exit | ReloadConfiguration | ReopenLogs | SettingsChanged | Log

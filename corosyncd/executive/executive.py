@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from corosyncd.executive.actions import Action, Exit, Log, Ready, ReloadConfiguration, ReopenLogs, StartRing
+from corosyncd.executive import reload
+from corosyncd.executive.actions import Action, Exit, Log, Ready, ReloadConfiguration, ReopenLogs, SettingsChanged, StartRing
 from corosyncd.executive.key_keeper import KeyKeeper
 from corosyncd.executive.members import Members
 from corosyncd.executive.record import (
@@ -24,9 +25,10 @@ from corosyncd.executive.router import Router
 from corosyncd.executive.statistics import Snapshots, Values
 from corosyncd.executive.supervision import Supervision
 from corosyncd.executive.sync import Sync
+from corosyncd.keyspace import runtime_keys
 from corosyncd.keyspace.changes import Change
 from corosyncd.keyspace.key_space import KeySpace
-from corosyncd.keyspace.values import Value, text, uint16, uint32, uint64
+from corosyncd.keyspace.values import Value, int32, text, uint16, uint32, uint64
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
 
@@ -401,6 +403,18 @@ class Executive:
         engine, answer = self._reloads.pop(token)
         if engine.running:
             engine.put(ToEngine.RELOADED, answer, status)
+
+    def apply_configuration(self, keys: Sequence[tuple[str, Value]], now: float) -> None:
+        """A configuration file was read again, without an error: take it over whole."""
+        self.now = now
+        plan = reload.plan(dict(self.keys.space.items()), dict(keys))
+        for name in plan.refused:
+            self.log("CFG", "notice", f"Modified entry '{name}' in corosync.yaml cannot be changed at run-time")
+        self.keys.publish(runtime_keys.reload_progress(True, True))
+        self.keys.remove(plan.removed)
+        self.keys.publish(plan.changed)
+        self.act(SettingsChanged(tuple(keys)))
+        self.keys.publish([("config.reload_status", int32(1)), *runtime_keys.reload_progress(False, False)])
 
     def _reopen_logs(self, _engine: EngineRecord, _ring_id: RingId, _entry: list[Any]) -> None:
         self.act(ReopenLogs())

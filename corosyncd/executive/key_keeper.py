@@ -18,6 +18,8 @@ OK = 1
 INVALID_PARAM = 7
 SNAPSHOT_BATCH = 512
 """Keys a KEYS entry of a snapshot holds at most."""
+MORE_OF_SNAPSHOT = -1
+"""The confirm number of a snapshot's entry that is not its last."""
 
 
 class _Pending:
@@ -117,10 +119,10 @@ class KeyKeeper:
         for prefix in engine.tracked:
             for name, value in self.space.items(prefix):
                 entries.append(_wire(Change(Track.ADD, name, value, NO_VALUE)))
-        for start in range(0, len(entries), SNAPSHOT_BATCH):
-            engine.put(ToEngine.KEYS, 0, entries[start : start + SNAPSHOT_BATCH])
-        if not entries:
-            engine.put(ToEngine.KEYS, 0, [])
+        while len(entries) > SNAPSHOT_BATCH:
+            engine.put(ToEngine.KEYS, MORE_OF_SNAPSHOT, entries[:SNAPSHOT_BATCH])
+            entries = entries[SNAPSHOT_BATCH:]
+        engine.put(ToEngine.KEYS, 0, entries)
 
     def _spread(self, changes: list[Change], confirm: int) -> set[str]:
         waiting: set[str] = set()

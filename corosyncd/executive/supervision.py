@@ -36,6 +36,7 @@ class Supervision:
         "_executive",
         "_leave_at",
         "_next_check",
+        "_reason",
         "_reform",
         "_status",
         "_stop_deadline",
@@ -56,6 +57,7 @@ class Supervision:
         self._stop_deadline = 0.0
         self._leave_at: float | None = None
         self._status = 0
+        self._reason = ""
 
     # Starting.
 
@@ -183,6 +185,7 @@ class Supervision:
         executive = self._executive
         executive.log("SERV", "notice" if status == 0 else "error", f"Unloading all Corosync service engines: {reason}")
         self._status = status
+        self._reason = reason
         self._waiting.clear()
         order = [engine for engine in executive.engines.values() if engine.running]
         self._stopping = sorted(order, key=lambda engine: (-engine.priority, engine.service_id))
@@ -222,4 +225,4 @@ class Supervision:
         executive = self._executive
         self._leave_at = float("inf")
         executive.ring.leave(executive.now)
-        executive.act(Exit(self._status, "left the ring"))
+        executive.act(Exit(self._status, self._reason))

@@ -351,7 +351,7 @@ def test_an_orderly_stop_goes_by_priority_and_waits_for_last_words() -> None:
     node.executive.handle_timer(node.now)
     cluster.settle()
     assert node.ring.left
-    assert node.exits() == [Exit(0, "left the ring")]
+    assert node.exits() == [Exit(0, "a signal")]
 
 
 def test_an_engine_that_refuses_the_configuration_stops_the_start_with_status_20() -> None:

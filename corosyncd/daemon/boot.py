@@ -1,0 +1,316 @@
+"""From a configuration to a running node: folders, lock, processes, sockets, priorities, in the order that failures need.
+
+Whatever fails before the ring starts is one line for the operator and an exit status (reference config section 19.2); nothing was
+sent by then, and every child is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from coroipc.server import files, listener
+from corosyncd.config.helper import Outcome, command, decode, environment
+from corosyncd.daemon import process, ring_store
+from corosyncd.daemon.engine_links import EngineLinks, EngineSpec
+from corosyncd.daemon.fork_server import ForkServer
+from corosyncd.daemon.node import Node, Parts
+from corosyncd.daemon.options import VERSION
+from corosyncd.daemon.pid_lock import LockError, PidLock
+from corosyncd.daemon.statistics_keys import ring_keys
+from corosyncd.executive.executive import Executive
+from corosyncd.executive.record import EngineRecord
+from corosyncd.keyspace import runtime_keys
+from corosyncd.keyspace.key_space import KeySpace
+from corosyncd.keyspace.values import Value
+from corosyncd.link import segments
+from corosyncd.log import process as log_process
+from corosyncd.log import producer
+from corosyncd.log.settings import from_keys
+from corosyncd.totem.ring import Ring
+from corosyncd.totem.timeouts import derive
+from corosyncd.transport.udpu import BindError, UdpuTransport
+
+EXIT_TOTEM = 15
+EXIT_STATE_DIRECTORY = 16
+EXIT_RUNNING = 18
+STATUS_OK = 1
+STATUS_INVALID_PARAM = 7
+FILE_LIMIT = 65_536
+"""Descriptors that a node's processes may have: three rings and a socket a client, hundreds of clients."""
+
+STOCK_ENGINES = (
+    ("cmap", "corosyncd.engines.cmap.engine:CmapEngine", "CMAP", True),
+    ("cfg", "corosyncd.engines.cfg.engine:CfgEngine", "CFG", True),
+    ("cpg", "corosyncd.engines.cpg.engine:CpgEngine", "CPG", True),
+    ("votequorum", "corosyncd.engines.votequorum.engine:VoteQuorumEngine", "VOTEQ", True),
+    ("quorum", "corosyncd.engines.quorum.engine:QuorumEngine", "QUORUM", True),
+)
+"""name, class, log subsystem, whether programs connect; in the order of loading."""
+
+
+class StartError(Exception):
+    """The node cannot start; ``status`` is the exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """``message`` is one line that names what failed and what to do."""
+        super().__init__(message)
+        self.status = status
+
+
+def prepare_folders(settings: dict[str, Any]) -> None:
+    """Make the folders that are missing, and work in the state directory. Raises StartError."""
+    for name in ("state_dir", "run_dir", "log_dir"):
+        folder = Path(settings[name])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if name == "log_dir":
+                continue  # only a log file there would miss it, and says so itself
+            raise StartError(f"cannot make system.{name} {folder}: {error.strerror}", EXIT_STATE_DIRECTORY) from error
+    try:
+        os.chdir(settings["state_dir"])
+    except OSError as error:
+        message = f"Cannot chdir to state directory {settings['state_dir']}. {error.strerror}"
+        raise StartError(message, EXIT_STATE_DIRECTORY) from error
+
+
+def sweep_leftovers() -> None:
+    """Remove what killed daemons have left in /dev/shm: links, and the IPC folders of processes that no longer live."""
+    segments.sweep()
+    files.sweep(process.is_dead)
+
+
+class Boot:
+    """Makes the parts of a node and takes them apart again, in reverse, however far it came."""
+
+    def __init__(self, outcome: Outcome, config_file: Path, strict: bool, lock_file: Path | None) -> None:
+        """``outcome`` has no errors."""
+        self._outcome = outcome
+        self._settings = outcome.settings
+        self._config_file = config_file
+        self._strict = strict
+        self._lock_file = lock_file
+        assert outcome.local is not None
+        self._local: dict[str, Any] = outcome.local
+        self._node_id: int = self._local["node_id"]
+        self._stack = ExitStack()
+        self._reload_task: asyncio.Task[None] | None = None
+
+    def run(self) -> int:
+        """Start, work, stop; the exit status. Raises StartError, LockError, ring_store.StoreError, BindError."""
+        with self._stack:
+            return self._run()
+
+    def _run(self) -> int:
+        prepare_folders(self._settings)
+        lock = PidLock(self._lock_file or Path(self._settings["run_dir"]) / "corosync.pid")
+        self._stack.callback(lock.release)
+        process.raise_descriptor_limit(FILE_LIMIT)
+        sweep_leftovers()
+        self._start_log()
+        write = producer.write
+        write("MAIN", "notice", f"Corosync Cluster Engine {VERSION} starting up")
+        for warning in self._outcome.warnings:
+            write("MAIN", "warning", str(warning))
+        engines = self._engines()
+        # Before the loop, sockets, real-time priority and locked memory: children should have none of these.
+        fork_server = ForkServer.start([path.partition(":")[0] for _name, path, _sub, _ipc, _policy in engines])
+        self._stack.callback(fork_server.close)
+        stored = ring_store.load(Path.cwd(), self._node_id)
+        store = ring_store.RingStore(Path.cwd(), self._node_id)
+        self._stack.callback(store.close)
+        specs = self._listen(engines)
+        transport = self._transport()
+        self._stack.callback(transport.close)
+        self._take_priority(write)
+        process.set_title("executive")
+        loop = _event_loop()
+        self._stack.callback(loop.close)
+        links = EngineLinks(loop, fork_server, specs, self._node_id, self._settings["link_semaphores"], write)
+        self._stack.callback(links.close)
+        parameters = derive(self._settings["totem"], self._settings["node_count"])
+        ring = Ring(self._node_id, parameters, stored, loop.time())
+        space = self._key_space(dict(parameters.published))
+        addresses = {node["node_id"]: node["address"] for node in self._outcome.nodes}
+        executive = Executive(
+            self._node_id,
+            ring,
+            space,
+            [EngineRecord(name, policy) for name, _path, _sub, _ipc, policy in engines],
+            addresses,
+            lambda: self._ring_statistics(ring, loop.time()),
+            parameters.token_retransmit / 4,
+            parameters.token,
+        )
+        executive.on_clear_totem(ring.statistics.clear)
+        self._announce(write)
+        parts = Parts(
+            ring=ring,
+            executive=executive,
+            transport=transport,
+            store=store,
+            links=links,
+            log=write,
+            reload=lambda answer: self._reload(loop, executive, answer),
+            reopen_logs=producer.reopen,
+            apply_settings=lambda keys: self._apply_settings(ring, keys),
+            token_timeout=parameters.token,
+        )
+        gc.collect()
+        gc.freeze()
+        return Node(loop, parts).run()
+
+    def _start_log(self) -> None:
+        child, sock = log_process.start()
+        settings, complaints = from_keys(self._outcome.keys, self._settings["log_dir"])
+        channel = producer.configure(sock, settings)
+
+        def stop() -> None:
+            channel.close()
+            child.wait()
+
+        self._stack.callback(stop)
+        for complaint in complaints:
+            producer.write("MAIN", "warning", complaint)
+
+    def _apply_settings(self, ring: Ring, keys: Sequence[tuple[str, Value]]) -> None:
+        """A reload was taken over: what this process itself goes by."""
+        settings, complaints = from_keys(keys, self._settings["log_dir"])
+        producer.apply(settings)
+        for complaint in complaints:
+            producer.write("MAIN", "warning", complaint)
+        ring.set_parameters(derive(self._settings["totem"], self._settings["node_count"]))
+
+    def _engines(self) -> list[tuple[str, str, str, bool, str]]:
+        """(name, class, log subsystem, serves programs, crash policy) of every engine, in the order of loading."""
+        with_votes = self._settings["quorum_provider"] == "corosync_votequorum"
+        engines = [
+            (name, path, subsystem, programs, "restart")
+            for name, path, subsystem, programs in STOCK_ENGINES
+            if name != "votequorum" or with_votes
+        ]
+        for extra in self._settings["engines"]:
+            engines.append(
+                (extra["name"], extra["import"], extra["name"].upper()[:6], True, extra.get("crash_policy", "restart"))
+            )
+        return engines
+
+    def _listen(self, engines: list[tuple[str, str, str, bool, str]]) -> dict[str, EngineSpec]:
+        """Bind every engine's socket now: a successor inherits it, and programs queue instead of being refused."""
+        realtime = bool(self._settings["sched_rr"])
+        specs = {}
+        for name, path, subsystem, programs, _policy in engines:
+            sock: socket.socket | None = None
+            if programs:
+                sock = self._listener(name)
+                self._stack.callback(listener.close_listener, sock)
+            below = 1 if realtime else None
+            specs[name] = EngineSpec(name, path, subsystem, sock, below)
+        return specs
+
+    def _listener(self, name: str) -> socket.socket:
+        instance, directory = self._settings["instance"], self._settings["socket_dir"]
+        try:
+            return listener.listen(name, instance=instance or None, directory=directory or None)
+        except OSError as error:
+            where = f"{name}" + (f" of instance {instance}" if instance else "")
+            message = (
+                f"Another Corosync instance is already running: the socket {where} cannot be had ({error.strerror}). "
+                "Stop the other one, or give this one a name of its own with system.instance."
+            )
+            raise StartError(message, EXIT_RUNNING) from error
+
+    def _transport(self) -> UdpuTransport:
+        members = {node["node_id"]: node["address"] for node in self._outcome.nodes}
+        keys = dict(self._outcome.keys)
+        unlisted = keys.get("totem.block_unlisted_ips")
+        block = unlisted is None or unlisted.python() != "no"
+        return UdpuTransport(self._node_id, members, self._local["port"], block_unlisted=block)
+
+    def _take_priority(self, log: Callable[[str, str, str], None]) -> None:
+        refused = []
+        if self._settings["sched_rr"]:
+            try:
+                process.set_realtime(0, 0)
+            except OSError as error:
+                refused.append(f"real-time priority ({error.strerror})")
+        try:
+            process.lock_memory()
+        except OSError as error:
+            refused.append(f"locked memory ({error.strerror})")
+        if refused:
+            log("MAIN", "warning", f"This process may not have {' and '.join(refused)}: a busy host can delay the token")
+
+    def _announce(self, log: Callable[[str, str, str], None]) -> None:
+        log("TOTEM", "notice", "Initializing transport (UDP/IP Unicast).")
+        log("TOTEM", "notice", f"The network interface [{self._local['address']}] is now up.")
+        for node in self._outcome.nodes:
+            log("TOTEM", "notice", f"adding new UDPU member {{{node['address']}}}")
+
+    def _key_space(self, published: dict[str, int]) -> KeySpace:
+        space = KeySpace()
+        published["block_unlisted_ips"] = 1
+        pairs = list(self._outcome.keys)
+        for name, value in pairs:
+            if name == "totem.block_unlisted_ips" and value.python() == "no":
+                published["block_unlisted_ips"] = 0
+        pairs += runtime_keys.totem_parameters(published, {0: runtime_keys.ping_timers(published["token"])})
+        pairs += runtime_keys.triggers()
+        for name, value in pairs:
+            space.set(name, value, client=False)
+        return space
+
+    @staticmethod
+    def _ring_statistics(ring: Ring, now: float) -> dict[str, list[Any]]:
+        ring.statistics.refresh(now)
+        return ring_keys(ring.statistics, 1)
+
+    def _reload(self, loop: asyncio.AbstractEventLoop, executive: Executive, answer: Callable[[int], None]) -> None:
+        """Read the file again in a helper; the keys are applied whole or not at all."""
+
+        async def read() -> None:
+            line = command(str(self._config_file), strict=self._strict, local_node=str(self._node_id))
+            child = await asyncio.create_subprocess_exec(
+                *line,
+                env=environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            output, complaint = await child.communicate()
+            outcome = decode(str(self._config_file), output, complaint)
+            for problem in outcome.errors:
+                producer.write("CFG", "error", f"Unable to reload config file: {problem}")
+            if not outcome.errors:
+                self._settings = outcome.settings
+                executive.apply_configuration(outcome.keys, loop.time())
+            answer(STATUS_INVALID_PARAM if outcome.errors else STATUS_OK)
+
+        self._reload_task = loop.create_task(read())
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def start_failed(error: Exception) -> tuple[str, int]:
+    """The line and the exit status of a start that failed."""
+    if isinstance(error, StartError | LockError):
+        return str(error), error.status
+    if isinstance(error, ring_store.StoreError):
+        return str(error), 21
+    if isinstance(error, BindError):
+        return str(error), EXIT_TOTEM
+    raise error
