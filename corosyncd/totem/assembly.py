@@ -89,12 +89,12 @@ class Assembly:
             self._statistics.drop(Reason.PACKING)
             return
         if fragmented or continuation or originator in self._records:
-            chunks = []
-            for length in lengths:
-                chunks.append(frame[position : position + length])
-                position += length
-            self._assemble(originator, fragmented, continuation, chunks)
-            return
+            self._assemble(originator, fragmented, continuation, frame, lengths, position)
+        else:
+            self._deliver(originator, frame, lengths, position)
+
+    def _deliver(self, originator: int, frame: bytes, lengths: tuple[int, ...], position: int) -> None:
+        """Whole messages, from ``position`` on."""
         append, group, header, startswith = self._outbox.messages.append, Group.ENGINES, _ENGINES, frame.startswith
         for length in lengths:
             end = position + length
@@ -126,7 +126,9 @@ class Assembly:
             self._statistics.drop(Reason.FOREIGN_BYTE_ORDER)
         self._records.pop(originator, None)
 
-    def _assemble(self, originator: int, fragmented: int, continuation: int, chunks: list[bytes]) -> None:
+    def _assemble(
+        self, originator: int, fragmented: int, continuation: int, frame: bytes, lengths: tuple[int, ...], position: int
+    ) -> None:
         """The rules of §2.4, for a frame that begins or ends within a message.
 
         Stock leaves the throw-away mode also at ``fragmented`` 1, without noting the number, so that its next frame is thrown
@@ -140,29 +142,36 @@ class Assembly:
             record = self._records[originator] = _Record()
         if not record.throwing and continuation != record.last:
             record.throwing = True
+            record.parts.clear()
         if record.throwing:
             self._statistics.drop(Reason.THROWN_AWAY)
-            record.parts.clear()
         else:
-            self._extend(originator, record, fragmented, chunks)
+            record.last = fragmented
+            self._extend(originator, record, frame, lengths, position)
         if not fragmented:
             del self._records[originator]
 
-    def _extend(self, originator: int, record: _Record, fragmented: int, chunks: list[bytes]) -> None:
-        record.last = fragmented
-        parts = record.parts
-        for chunk in chunks[:-1] if fragmented else chunks:
-            if parts:
-                parts.append(chunk)
-                self._deliver_other(originator, b"".join(parts))
-                parts.clear()
-                record.size = 0
-            else:
-                self._deliver_other(originator, chunk)
-        if fragmented and chunks:
-            parts.append(chunks[-1])
-            record.size += len(chunks[-1])
-            if record.size > ASSEMBLY_LIMIT:
-                self._statistics.drop(Reason.ASSEMBLY_LIMIT)
-                record.throwing = True
-                parts.clear()
+    def _extend(self, originator: int, record: _Record, frame: bytes, lengths: tuple[int, ...], position: int) -> None:
+        """Complete the message that was open, deliver the whole ones behind it, keep the start of the one that goes on."""
+        parts, first, count = record.parts, 0, len(lengths)
+        if record.last:
+            count -= 1
+        if parts and count > 0:
+            end = position + lengths[0]
+            parts.append(frame[position:end])
+            position, first = end, 1
+            self._deliver_other(originator, b"".join(parts))
+            parts.clear()
+            record.size = 0
+        if first < count:
+            self._deliver(originator, frame, lengths[first:count], position)
+        if not record.last or count < 0:
+            return
+        size = lengths[count]
+        record.size += size
+        if record.size > ASSEMBLY_LIMIT:
+            self._statistics.drop(Reason.ASSEMBLY_LIMIT)
+            record.throwing = True
+            parts.clear()
+        else:
+            parts.append(frame[len(frame) - size :])

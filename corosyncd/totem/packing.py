@@ -24,7 +24,8 @@ QUEUE_LIMIT: Final = 128 << 20
 MESSAGES_A_RUN: Final = 512
 """A run is released as a whole, so this bounds how many sent messages it keeps alive."""
 SPLIT_FRACTION: Final = 8
-"""A message begins in the tail of a frame only if at least 1/8 of the room is left: a split costs both ends far more."""
+"""A frame with less than 1/8 of its room left may stay so rather than take the start of a message, for a split costs both ends
+time; but only while frames of one visit are equally long, or they could not leave in one call (segmentation offload)."""
 LENGTH_SIZE: Final = 2
 LAST_FRAGMENT_NUMBER: Final = 255
 
@@ -170,9 +171,10 @@ class Packer:
         frames: list[bytes] = []
         node, (representative, sequence) = self._node_id, ring
         pack, mcast = ORDINARY_MCAST.little.pack, FrameType.MCAST
+        usual = -1
         while line.runs and len(frames) < limit:
             continuation = line.fragment
-            lengths, parts = self._fill(line)
+            lengths, parts, usual = self._fill(line, usual)
             count = len(lengths)
             # fmt: off
             head = pack(MAGIC, VERSION, mcast, ORDINARY, node, 0, node, seq, this_seqno, representative, sequence, 0, 0,
@@ -183,15 +185,18 @@ class Packer:
             this_seqno = (this_seqno + 1) & 0xFFFFFFFF
         return frames
 
-    def _fill(self, line: _Line) -> tuple[list[int], list[bytes]]:
-        """The chunks of one frame: the end of an open message, whole messages, the start of one that goes on."""
+    def _fill(self, line: _Line, usual: int) -> tuple[list[int], list[bytes], int]:
+        """The chunks of one frame: the end of an open message, whole messages, the start of one that goes on.
+
+        ``usual`` is the room that the frame before left, or -1; the room that this one leaves is the last value returned.
+        """
         room = self._room
         lengths: list[int] = []
         parts: list[bytes] = []
         if line.fragment:
             room = self._continue_open(line, room, lengths, parts)
             if line.fragment:
-                return lengths, parts
+                return lengths, parts, 0
         runs = line.runs
         while runs:
             run = runs[0]
@@ -210,10 +215,14 @@ class Packer:
             if end == len(run.messages):
                 runs.popleft()
                 continue
-            if not lengths or room >= self._room // SPLIT_FRACTION:
+            if not lengths or (room > LENGTH_SIZE and not self._may_close(room, usual)):
                 self._open(line, run, room, lengths, parts)
+                room = 0
             break
-        return lengths, parts
+        return lengths, parts, room
+
+    def _may_close(self, room: int, usual: int) -> bool:
+        return room < self._room // SPLIT_FRACTION and usual in (-1, room)
 
     def _open(self, line: _Line, run: _Run, room: int, lengths: list[int], parts: list[bytes]) -> None:
         """Fill the frame with the first fragment of the next message."""
