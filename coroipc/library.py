@@ -13,7 +13,7 @@ import functools
 import inspect
 import reprlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, Self, TypeVar
@@ -377,7 +377,7 @@ def blocking(row: Call[P, R]) -> Callable[Concatenate[Any, P], R]:
     return method
 
 
-def asynchronous(row: Call[P, R]) -> Callable[Concatenate[Any, P], Awaitable[R]]:
+def asynchronous(row: Call[P, R]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
     """The method of an asyncio class for one call."""
 
     async def method(self: AsyncLibrary[Any], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -399,7 +399,7 @@ def blocking_steps(steps: Callable[Concatenate[S, P], Steps[R]]) -> Callable[Con
     return method
 
 
-def asynchronous_steps(steps: Callable[Concatenate[S, P], Steps[R]]) -> Callable[Concatenate[Any, P], Awaitable[R]]:
+def asynchronous_steps(steps: Callable[Concatenate[S, P], Steps[R]]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
     """The method of an asyncio class for a session's steps."""
 
     async def method(self: AsyncLibrary[Any], /, *args: P.args, **kwargs: P.kwargs) -> R:

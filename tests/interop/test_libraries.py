@@ -59,9 +59,11 @@ E = TypeVar("E")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A ring of three daemons of one kind."""
     with Lab(len(NODES)) as lab:
-        start = {"stock": lab.stock_node, "ours": lab.our_node}[request.param]
         for number in NODES:
-            start(number)
+            if request.param == "stock":
+                lab.stock_node(number)
+            else:
+                lab.our_node(number)
         lab.wait_ring(NODES)
         yield lab
 
@@ -74,14 +76,16 @@ class Clients:
         self._stack = stack
 
     def open(self, kind: Callable[..., L], *arguments: Any, node: int = 1, **named: Any) -> L:
-        def attempt() -> L | None:
-            with self.lab.node(node).network(), contextlib.suppress(TryAgain):
-                return kind(*arguments, **named)
-            return None
+        """Connect to a node, once its daemon lets programs in."""
 
-        library = wait_until(attempt, f"a connection to node {node}")
-        assert library is not None
-        return self._stack.enter_context(library)
+        def attempt() -> list[L]:
+            with self.lab.node(node).network(), contextlib.suppress(TryAgain):
+                return [kind(*arguments, **named)]
+            return []
+
+        (library,) = wait_until(attempt, f"a connection to node {node}")
+        self._stack.callback(library.close)
+        return library
 
 
 @pytest.fixture
@@ -278,7 +282,8 @@ def test_statistics_are_read_and_reset_but_not_written(clients: Clients) -> None
     assert isinstance(received.value, int)
     assert received.value > 0
     processes = {value.value for key, value in stats.items("stats.ipcs.service0.") if key.endswith(".procname")}
-    assert processes and all(processes)
+    assert processes
+    assert all(processes)
     with pytest.raises(AccessDenied):
         stats.set("stats.srp.orf_token_rx", 0)
     with pytest.raises(NotSupported):
@@ -331,7 +336,8 @@ def test_members_see_each_other_come_and_go(clients: Clients) -> None:
     for member in (first, second):
         left = event_of(member, ConfigurationChange)
         assert (left.members, left.left, left.joined) == (both[:1], (Address(2, OURSELVES, Reason.LEAVE),), ())
-    joined(clients, "meeting", node=2)  # With a connection of its own: one connection joins once.
+    second.close()  # One connection joins once; this process joins again with another.
+    joined(clients, "meeting", node=2)
     assert event_of(first, ConfigurationChange).members == both
 
 
@@ -507,12 +513,13 @@ def test_calls_of_a_device_that_is_not_registered_are_refused(clients: Clients) 
     nodes = clients.open(Quorum)
     nodes.trackstart(QuorumTrack.CURRENT)
     ring = event_of(nodes, NodeListNotification)
-    for call in (
+    calls: tuple[Callable[[], None], ...] = (
         lambda: votequorum.qdevice_unregister("Qdevice"),
         lambda: votequorum.qdevice_update("Qdevice", "Other"),
         lambda: votequorum.qdevice_poll("Qdevice", True, ring.ring_nodeid, ring.ring_sequence),
         lambda: votequorum.qdevice_master_wins("Qdevice", True),
-    ):
+    )
+    for call in calls:
         with pytest.raises(NotExist):
             call()
     with pytest.raises(InvalidParameter):
