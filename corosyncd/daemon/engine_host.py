@@ -60,7 +60,8 @@ class EngineProcess:
         if listener is None or not engine.description.requests:
             self._programs = NoPrograms()
         else:
-            self._programs = IpcPrograms(loop, listener, engine.description, options.daemon_uid, end.note, self)
+            service = options.socket_name or engine.description.name
+            self._programs = IpcPrograms(loop, listener, service, engine.description, options.daemon_uid, end.note, self)
         self.host = EngineHost(engine, options.node_id, options.kept, end.outbox, self._programs, self._log.write)
         self._end = end
         self._link = LinkLoop(loop, end, self._frames, self.finish_turn, self._link_ended)

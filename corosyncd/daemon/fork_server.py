@@ -74,6 +74,7 @@ class ForkServer:
         self.pid = pid
         self.closed = False
         self._control = control
+        self._status: int | None = None
 
     @classmethod
     def start(cls, modules: Sequence[str]) -> ForkServer:
@@ -144,9 +145,14 @@ class ForkServer:
         return reports
 
     def close(self) -> int:
-        """End the server and with it all its engines; waits for it. Its exit status, or minus the killing signal's number."""
-        self._control.close()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        """End the server and with it all its engines; waits for it. Its exit status, or minus the killing signal's number.
+
+        A second call returns the same.
+        """
+        if self._status is None:
+            self._control.close()
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._status
 
 
 class _Server:

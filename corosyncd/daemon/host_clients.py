@@ -66,12 +66,14 @@ class IpcPrograms:
         self,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
+        service: str,
         description: Description,
         daemon_uid: int,
         note: Callable[[int, int], None],
         turns: Turns,
     ) -> None:
-        """Programs are told to try again until ``accept``. ``note`` is told (pid, uid) of the client whose memory is touched."""
+        """Programs are told to try again until ``accept``. ``service`` names the rings' files. ``note`` is told (pid, uid) of the
+        client whose memory is touched."""
         self._loop = loop
         self._description = description
         self._daemon_uid = daemon_uid
@@ -85,7 +87,7 @@ class IpcPrograms:
         # Unique among all processes that this engine will have: identifiers travel on the ring.
         self._identifier_base = os.getpid() << 32
         self._closed_before = 0
-        self._server = Server(description.name, listener, loop, self)
+        self._server = Server(service, listener, loop, self)
         self._server.start()
 
     # What the IPC server tells.
