@@ -189,7 +189,10 @@ class _Server:
 
     def _request(self) -> bool:
         """Read one request and fork for it; False when the executive has gone."""
-        message, descriptors, _flags, _ = socket.recv_fds(self._control, _REQUEST_LIMIT, 4)
+        try:
+            message, descriptors, _flags, _ = socket.recv_fds(self._control, _REQUEST_LIMIT, 4)
+        except ConnectionResetError:
+            return False  # It has closed without reading all reports.
         if not message:
             return False
         name, below_maximum = unpackb(message)

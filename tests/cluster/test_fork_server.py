@@ -80,6 +80,13 @@ def test_the_fork_server_takes_its_engines_with_it(fork_server: ForkServer) -> N
         executive.close()
 
 
+def test_reports_that_nobody_read_do_not_keep_the_fork_server_from_ending_in_order(fork_server: ForkServer) -> None:
+    executive = Executive(fork_server)
+    executive.start()
+    assert fork_server.close() == 0
+    executive.close()
+
+
 def test_engines_die_with_a_killed_fork_server() -> None:
     server = ForkServer.start([])
     try:
