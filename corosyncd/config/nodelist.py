@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from corosyncd.config.addresses import Address
 from corosyncd.config.document import Document, NodeEntry
@@ -102,13 +102,20 @@ def _ring_node(document: Document, entry: NodeEntry, link: int, lookup: Lookup, 
         message += " or a name that this host can resolve"
         _error(document, written.place, f"{path}.ring{link}_addr", message, found=written.text, allowed="a resolvable address")
         return None
+    numeric = ip_address(resolved.text.partition("%")[0])
+    if numeric.is_unspecified or numeric.is_multicast:
+        message = f"{resolved.text} is not the address of a node; give the address that the node has on this network"
+        _error(document, written.place, f"{path}.ring{link}_addr", message, found=written.text, allowed="a unicast address")
+        return None
     node_id = entry.node_id
     if node_id == 0:
+        if any(problem.key == f"{path}.nodeid" for problem in document.reader.problems.errors):
+            return None  # there is one, and it is refused already
         if resolved.family == 6:
             message = "a node with an IPv6 address needs a nodeid; give each node a number of its own"
             _error(document, written.place, f"{path}.nodeid", message, found="nothing", allowed="a number from 1 to 4294967295")
             return None
-        node_id = int(IPv4Address(resolved.text))
+        node_id = int(numeric)
         if clear_high_bit:
             node_id &= ~HIGH_BIT
         document.reader.store(f"{path}.nodeid", uint32(node_id), written.place)
