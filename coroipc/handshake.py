@@ -87,6 +87,8 @@ class Accepted:
     event_prefix: str
     server_pid: int
     """0 when the server lives in another PID namespace."""
+    cookie: int = 0
+    """The server's own name for the connection."""
 
 
 def connect(address: bytes | str, max_message_size: int, timeout: float | None) -> tuple[socket.socket, Accepted]:
@@ -109,6 +111,9 @@ def connect(address: bytes | str, max_message_size: int, timeout: float | None) 
     except TimeoutError as error:
         connection.close()
         raise TimedOut("connecting to the daemon") from error
+    except (FileNotFoundError, ConnectionError) as error:
+        connection.close()
+        raise LibraryError(f"connecting to the daemon: {error.strerror}") from error
     except OSError as error:
         connection.close()
         raise error_for(status_from_errno(error.errno or 0), f"connecting to the daemon: {error.strerror}") from error
@@ -143,7 +148,7 @@ def _receive_response(connection: socket.socket, deadline: float | None) -> Acce
 
 def parse_response(response: bytes, server_pid: int) -> Accepted:
     """Check a connection response and take it apart. Raises the error it carries, LibraryError when it is none."""
-    identifier, size, error, transport, max_message_size, _, *prefixes = RESPONSE.unpack(response)
+    identifier, size, error, transport, max_message_size, cookie, *prefixes = RESPONSE.unpack(response)
     if identifier != AUTHENTICATE or size != RESPONSE.size:
         raise LibraryError(f"the daemon's answer is not a connection response (id {identifier}, size {size})")
     if error:
@@ -154,7 +159,7 @@ def parse_response(response: bytes, server_pid: int) -> Accepted:
     request, response_prefix, event = (os.fsdecode(prefix.split(b"\0", 1)[0]) for prefix in prefixes)
     if not all(prefix.startswith("/") for prefix in (request, response_prefix, event)):
         raise LibraryError("the daemon's answer names no rings")
-    return Accepted(max_message_size, request, response_prefix, event, server_pid)
+    return Accepted(max_message_size, request, response_prefix, event, server_pid, cookie)
 
 
 def connection_response(

@@ -228,7 +228,7 @@ class SystemVSemaphore:
         if count:
             try:
                 self._semaphore.release(count)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, OverflowError) as error:
                 raise SemaphoreOverflow from error
 
     def try_wait(self) -> bool:

@@ -1,7 +1,7 @@
 """A small server for the tests of coroipc, run as a process of its own.
 
-Usage: python coroipc_server.py SERVICE SOCKET_DIRECTORY RINGS_DIRECTORY [LOOP_OPTIONS as JSON]. It prints one JSON line for everything
-that its handler is told, and takes commands as JSON lines on its standard input; it ends when that is closed.
+Usage: python coroipc_server.py SERVICE SOCKET_DIRECTORY RINGS_DIRECTORY [OPTIONS as JSON]. It prints one JSON line for
+everything that its handler is told, and takes commands as JSON lines on its standard input; it ends when that is closed.
 
 Requests: id 1 echo the body; 2 no answer, counted; 3 answer with status 12; 4 send N events of S bytes; 5 never answer;
 6 raise; 7 set the flow-control word and answer; 8 answer late, after M ms.
@@ -114,4 +114,4 @@ async def main(service: str, socket_directory: str, rings: str, options: dict[st
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4], json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}))
