@@ -105,13 +105,16 @@ class Membership:
             return Verdict.NOTHING
         if sender in self.failed or len(proc | set(join.proc)) > MAXIMUM_NODES:
             return Verdict.NOTHING
+        before = len(self.proc), len(self.failed)
         self.proc.update(dict.fromkeys(join.proc))
         if self.node_id in join.failed:
             self.failed[sender] = None
         elif sender in self.members:
             # Accusations count only from those whose history I share.
             self.failed.update(dict.fromkeys(join.failed))
-        return Verdict.CHANGED
+        # Both sets only grow. Stock gathers anew even when they did not; but then nodes that accuse different nodes, and do not
+        # count each other's accusations, answer join with join as fast as the network carries them, and never time out.
+        return Verdict.CHANGED if (len(self.proc), len(self.failed)) != before else Verdict.NOTHING
 
     def _conclude(self) -> Verdict:
         if not self.agreed():
