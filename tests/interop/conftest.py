@@ -1,10 +1,18 @@
-"""What all interop tests need: root and the distribution's packages. Without them every test fails and says what is missing."""
+"""What interop tests need, root and the distribution's packages, and a ring of three daemons for the client libraries."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 
-from tests.lab import missing_requirements
+from libcmap import Cmap
+from tests.interop.clients import NODES, Clients
+from tests.lab import Lab, missing_requirements
+
+DAEMONS = ("stock", "ours")
+"""Tests that use ``lab`` run against both."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +21,31 @@ def requirements() -> None:
     missing = missing_requirements()
     if missing:
         pytest.fail(f"interop tests need {'; '.join(missing)}", pytrace=False)
+
+
+@pytest.fixture(scope="module", params=DAEMONS)
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A ring of three daemons of one kind."""
+    with Lab(len(NODES)) as lab:
+        for number in NODES:
+            if request.param == "stock":
+                lab.stock_node(number)
+            else:
+                lab.our_node(number)
+        lab.wait_ring(NODES)
+        yield lab
+
+
+@pytest.fixture
+def clients(lab: Lab) -> Iterator[Clients]:
+    with contextlib.ExitStack() as stack:
+        yield Clients(lab, stack)
+
+
+@pytest.fixture
+def cmap(clients: Clients) -> Iterator[Cmap]:
+    """A connection to node 1's map; what a test leaves below ``lab.`` is removed."""
+    library = clients.open(Cmap)
+    yield library
+    for entry in list(library.iterate("lab.")):
+        library.delete(entry.key)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 import pytest
 
@@ -20,12 +19,10 @@ from coroipc.errors import (
     NameTooLong,
     NotExist,
     NotSupported,
-    TryAgain,
 )
-from coroipc.library import BlockingLibrary
 from libcfg import AsyncCfg, Cfg, ShutdownRequested
 from libcmap import AsyncCmap, Cmap, KeyChange, Map, Track, Value, ValueType
-from libcpg import ATOMIC_MESSAGE_LIMIT, Address, AsyncCpg, ConfigurationChange, Cpg, Deliver, Reason, TotemConfiguration
+from libcpg import Address, AsyncCpg, ConfigurationChange, Deliver, Reason, TotemConfiguration
 from libquorum import (
     AsyncQuorum,
     Model,
@@ -39,97 +36,10 @@ from libquorum import Track as QuorumTrack
 from libvotequorum import AsyncVotequorum, ExpectedVotesNotification, InfoFlag, Node, NodeState, Votequorum
 from libvotequorum import NodeListNotification as VotequorumNodeList
 from libvotequorum import QuorumNotification as VotequorumQuorum
+from tests.interop.clients import NODES, OURSELVES, SHORT, Clients, event_of, joined
 from tests.lab import DEADLINE, Lab, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
-
-DAEMONS = ("stock",)
-"""Which daemons the suite runs against; "ours" is the other one."""
-
-NODES = (1, 2, 3)
-SHORT = 0.3
-"""Seconds in which an event that must not come would have come."""
-OURSELVES = os.getpid()
-
-L = TypeVar("L", bound=BlockingLibrary[Any])
-E = TypeVar("E")
-
-
-@pytest.fixture(scope="module", params=DAEMONS)
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A ring of three daemons of one kind."""
-    with Lab(len(NODES)) as lab:
-        for number in NODES:
-            if request.param == "stock":
-                lab.stock_node(number)
-            else:
-                lab.our_node(number)
-        lab.wait_ring(NODES)
-        yield lab
-
-
-class Clients:
-    """Makes connections to nodes, and closes them with the test."""
-
-    def __init__(self, lab: Lab, stack: contextlib.ExitStack) -> None:
-        self.lab = lab
-        self._stack = stack
-
-    def open(self, kind: Callable[..., L], *arguments: Any, node: int = 1, **named: Any) -> L:
-        """Connect to a node, once its daemon lets programs in."""
-
-        def attempt() -> list[L]:
-            with self.lab.node(node).network(), contextlib.suppress(TryAgain):
-                return [kind(*arguments, **named)]
-            return []
-
-        (library,) = wait_until(attempt, f"a connection to node {node}")
-        self._stack.callback(library.close)
-        return library
-
-
-@pytest.fixture
-def clients(lab: Lab) -> Iterator[Clients]:
-    with contextlib.ExitStack() as stack:
-        yield Clients(lab, stack)
-
-
-@pytest.fixture
-def cmap(clients: Clients) -> Iterator[Cmap]:
-    """A connection to node 1's map; what a test leaves below ``lab.`` is removed."""
-    library = clients.open(Cmap)
-    yield library
-    for entry in list(library.iterate("lab.")):
-        library.delete(entry.key)
-
-
-def event_of(library: BlockingLibrary[Any], kind: type[E], accept: Callable[[E], bool] = lambda _: True) -> E:
-    """The next event of that kind that is accepted; others before it are passed over."""
-    for event in library.events(DEADLINE):
-        if isinstance(event, kind) and accept(event):
-            return event
-    raise AssertionError(f"no {kind.__name__} came")
-
-
-def persist(call: Callable[[], object]) -> None:
-    """Repeat a call that the daemon has no room or no time for now."""
-
-    def attempt() -> bool:
-        try:
-            call()
-        except TryAgain:
-            return False
-        return True
-
-    wait_until(attempt, "the daemon to take a request")
-
-
-def joined(clients: Clients, group: str, node: int = 1, **named: Any) -> Cpg:
-    """A member of a group, once its own join was delivered."""
-    cpg = clients.open(Cpg, node=node, **named)
-    persist(lambda: cpg.join(group))
-    event_of(cpg, ConfigurationChange, lambda change: (node, OURSELVES, Reason.JOIN) in change.joined)
-    return cpg
 
 
 # cmap
@@ -303,120 +213,6 @@ def test_the_map_can_be_changed_while_nothing_is_open(cmap: Cmap) -> None:
     cmap.set_current_map(Map.STATS)
     assert next(iter(cmap.iterate())).key.startswith("stats.")
     cmap.set_current_map(Map.ICMAP)
-
-
-# cpg
-
-
-def test_the_first_event_of_a_member_is_its_own_join(clients: Clients) -> None:
-    cpg = clients.open(Cpg)
-    cpg.join("alone")
-    me = (1, OURSELVES)
-    assert cpg.next_event(DEADLINE) == ConfigurationChange(b"alone", (Address(*me),), (), (Address(*me, Reason.JOIN),))
-    assert cpg.membership("alone") == (Address(*me),)
-    assert cpg.local_nodeid() == 1
-
-
-def test_the_ring_is_named_after_the_join_where_the_flag_asks_for_it(clients: Clients) -> None:
-    cpg = joined(clients, "flagged", initial_totem_configuration=True)
-    ring = cpg.next_event(DEADLINE)
-    assert isinstance(ring, TotemConfiguration)
-    assert (ring.members, ring.ring_nodeid) == (NODES, 1)
-    plain = joined(clients, "plain")
-    assert plain.next_event(SHORT) is None
-
-
-def test_members_see_each_other_come_and_go(clients: Clients) -> None:
-    first = joined(clients, "meeting", node=1)
-    second = joined(clients, "meeting", node=2)
-    both = tuple(Address(node, OURSELVES) for node in (1, 2))
-    came = event_of(first, ConfigurationChange)
-    assert (came.members, came.joined) == (both, (Address(2, OURSELVES, Reason.JOIN),))
-    second.leave("meeting")
-    for member in (first, second):
-        left = event_of(member, ConfigurationChange)
-        assert (left.members, left.left, left.joined) == (both[:1], (Address(2, OURSELVES, Reason.LEAVE),), ())
-    second.close()  # One connection joins once; this process joins again with another.
-    joined(clients, "meeting", node=2)
-    assert event_of(first, ConfigurationChange).members == both
-
-
-def test_a_connection_that_ends_leaves_its_group(clients: Clients) -> None:
-    watcher, other = joined(clients, "ending", node=1), joined(clients, "ending", node=3)
-    event_of(watcher, ConfigurationChange)
-    other.close()
-    assert event_of(watcher, ConfigurationChange).left == (Address(3, OURSELVES, Reason.PROCESS_DOWN),)
-
-
-def test_messages_of_several_senders_have_one_order_everywhere(clients: Clients) -> None:
-    count = 200
-    members = [joined(clients, "order", node=node) for node in NODES]
-    for number in range(count):
-        for node, member in zip(NODES, members, strict=True):
-            persist(lambda member=member, text=b"%d-%d" % (node, number): member.mcast(text))  # type: ignore[misc]
-    streams = [[event_of(member, Deliver) for _ in range(count * len(NODES))] for member in members]
-    assert streams[0] == streams[1] == streams[2]
-    for node in NODES:
-        sent = [event.data for event in streams[0] if event.nodeid == node]
-        assert sent == [b"%d-%d" % (node, number) for number in range(count)]
-    assert {(event.group, event.pid) for event in streams[0]} == {(b"order", OURSELVES)}
-
-
-@pytest.mark.parametrize(
-    "size", [0, 1, 1300, 65536, ATOMIC_MESSAGE_LIMIT, ATOMIC_MESSAGE_LIMIT + 1, 3 * ATOMIC_MESSAGE_LIMIT + 17]
-)
-def test_a_message_of_any_size_arrives_whole_on_every_node(clients: Clients, size: int) -> None:
-    members = [joined(clients, "sizes", node=node) for node in NODES]
-    data = os.urandom(min(size, 4096)) * (size // 4096 + 1)
-    persist(lambda: members[0].mcast(data[:size]))
-    persist(lambda: members[0].mcast([data[: size // 2], data[size // 2 : size]]))
-    for member in members:
-        for _ in range(2):
-            event = event_of(member, Deliver)
-            assert (event.nodeid, event.data == data[:size]) == (1, True)
-        assert member.dropped_messages == 0
-
-
-def test_what_was_sent_before_the_connection_closed_is_not_lost(clients: Clients) -> None:
-    sender, receiver = joined(clients, "closing", node=1), joined(clients, "closing", node=2)
-    for number in range(100):
-        persist(lambda text=b"%d" % number: sender.mcast(text))  # type: ignore[misc]
-    sender.close()
-    assert [event_of(receiver, Deliver).data for _ in range(100)] == [b"%d" % number for number in range(100)]
-
-
-def test_joining_twice_and_leaving_what_was_not_joined_are_refused(clients: Clients) -> None:
-    cpg = joined(clients, "once")
-    with pytest.raises(Exist):
-        cpg.join("once")
-    with pytest.raises(Exist):
-        clients.open(Cpg).join("once")
-    outsider = clients.open(Cpg)
-    with pytest.raises(NotExist):
-        outsider.leave("once")
-    with pytest.raises(NotExist):
-        outsider.mcast(bytes(ATOMIC_MESSAGE_LIMIT + 1))
-
-
-def test_a_process_can_be_in_several_groups_and_names_are_any_octets(clients: Clients) -> None:
-    names = ["one", b"\0binary\xff", "x" * 128]
-    members = {name: joined(clients, name) for name in names}  # type: ignore[arg-type]
-    members["one"].mcast(b"to one")
-    assert event_of(members["one"], Deliver).group == b"one"
-    assert members["x" * 128].next_event(SHORT) is None
-
-
-def test_iterations_list_groups_processes_or_names(clients: Clients) -> None:
-    for group, node in (("left", 1), ("right", 2), ("right", 1)):
-        member = joined(clients, group, node=node)
-    watcher = clients.open(Cpg, node=3)
-    wait_until(lambda: len(watcher.membership("right")) == 2, "both members of the group on node 3")
-    everything = {(entry.group, entry.nodeid, entry.pid) for entry in watcher.iterate()}
-    assert everything == {(b"left", 1, OURSELVES), (b"right", 1, OURSELVES), (b"right", 2, OURSELVES)}
-    assert sorted(entry.group for entry in watcher.iterate(names_only=True)) == [b"left", b"right"]
-    assert {(entry.group, entry.nodeid) for entry in watcher.iterate("right")} == {(b"right", 1), (b"right", 2)}
-    assert list(watcher.iterate("absent")) == []
-    assert (member.flow_control_state, member.max_atomic_message_size) == (0, ATOMIC_MESSAGE_LIMIT)
 
 
 # quorum and votequorum
