@@ -115,13 +115,16 @@ def _quiet(cluster: Cluster) -> Quiet:
     united_at = _wait(cluster, united_by, lambda: not cluster.still_apart())
     apart = tuple(cluster.still_apart())
     drained_by = cluster.kernel.now + DRAIN_BOUND
-    drained_at = None
-    missing: list[tuple[Process, Message]] = []
-    if united_at is not None:
-        farewells = [message for node in cluster.nodes.values() if (message := node.submit(FAREWELL_SIZE))]
+    if united_at is None:
+        return Quiet(began, united_by, None, drained_by, None, (), apart)
+    nodes = cluster.nodes.values()
+    farewells: list[Message] = []
+    drained_at = _wait(cluster, drained_by, lambda: not any(node.waiting for node in nodes))
+    if drained_at is not None:
+        # Only now: what shares a frame with the rest of a message from an earlier ring is not expected of newcomers.
+        farewells = [message for node in nodes if (message := node.submit(FAREWELL_SIZE))]
         drained_at = _wait(cluster, drained_by, lambda: not _missing(cluster, farewells))
-        missing = _missing(cluster, farewells)
-    return Quiet(began, united_by, united_at, drained_by, drained_at, tuple(missing), apart)
+    return Quiet(began, united_by, united_at, drained_by, drained_at, tuple(_missing(cluster, farewells)), apart)
 
 
 def _missing(cluster: Cluster, farewells: list[Message]) -> list[tuple[Process, Message]]:

@@ -329,6 +329,13 @@ def never_delivered() -> Story:
     return story
 
 
+def missing_at_the_end() -> Story:
+    story = pair()
+    story.deliver(story.send(ONE, 0, R1), ONE)
+    story.quiet()
+    return story
+
+
 def never_together() -> Story:
     story = pair()
     story.quiet(apart=("node 2 is elsewhere",))
@@ -366,6 +373,7 @@ BAD: list[tuple[int, Callable[[], Story]]] = [
     (11, hole),
     (11, companions_hole_in_the_transition),
     (13, never_delivered),
+    (13, missing_at_the_end),
     (14, never_together),
 ]
 
