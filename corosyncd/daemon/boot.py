@@ -28,6 +28,7 @@ from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
 from corosyncd.keyspace import runtime_keys
 from corosyncd.keyspace.key_space import KeySpace
+from corosyncd.keyspace.rules import VOTEQUORUM_READ_ONLY_KEYS
 from corosyncd.keyspace.values import Value
 from corosyncd.link import segments
 from corosyncd.log import process as log_process
@@ -255,7 +256,8 @@ class Boot:
             log("TOTEM", "notice", f"adding new UDPU member {{{node['address']}}}")
 
     def _key_space(self, published: dict[str, int]) -> KeySpace:
-        space = KeySpace()
+        with_votes = self._settings["quorum_provider"] == "corosync_votequorum"
+        space = KeySpace(VOTEQUORUM_READ_ONLY_KEYS if with_votes else ())
         published["block_unlisted_ips"] = 1
         pairs = list(self._outcome.keys)
         for name, value in pairs:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coroipc.server import files
+from corosyncd.daemon import process
 from corosyncd.daemon.engine_options import EngineOptions
 from corosyncd.daemon.fork_server import Exited, ForkServer, PriorityRefused, Spawned, SpawnFailed
 from corosyncd.daemon.log_relay import log_channel, read_lines
@@ -142,8 +144,8 @@ class EngineLinks:
             for ring_id, entry, bodies in entries:
                 outbox.ring_id = ring_id
                 outbox.queue(entry, bodies)
-        except BacklogFull as error:
-            self._log("SERV", "error", f"Engine {name} does not read its link: {error}")
+        except (BacklogFull, ValueError) as error:
+            self._log("SERV", "error", f"Engine {name} cannot be told what it must know: {error}")
             self.kill(name)
         self._touched.add(child)
 
@@ -222,6 +224,8 @@ class EngineLinks:
     def _settle(self, name: str, child: _Child) -> None:
         if child.link_gone and child.exit_reason and self._children.get(name) is child:
             self._drop(name)
+            # A killed engine leaves its clients' rings behind.
+            files.sweep(process.is_dead)
             self._report(name, child.exit_reason)
 
     def _drop(self, name: str) -> None:

@@ -16,8 +16,8 @@ from corosyncd.link.vocabulary import ToEngine
 
 OK = 1
 INVALID_PARAM = 7
-SNAPSHOT_BATCH = 512
-"""Keys a KEYS entry of a snapshot holds at most."""
+SNAPSHOT_BYTES = 256 * 1024
+"""Names and values in one KEYS entry of a snapshot: well below the largest frame of a link."""
 MORE_OF_SNAPSHOT = -1
 """The confirm number of a snapshot's entry that is not its last."""
 
@@ -116,12 +116,14 @@ class KeyKeeper:
     def snapshot(self, engine: EngineRecord) -> None:
         """Tell a new engine every key of its prefixes."""
         entries: list[list[Any]] = []
+        size = 0
         for prefix in engine.tracked:
             for name, value in self.space.items(prefix):
                 entries.append(_wire(Change(Track.ADD, name, value, NO_VALUE)))
-        while len(entries) > SNAPSHOT_BATCH:
-            engine.put(ToEngine.KEYS, MORE_OF_SNAPSHOT, entries[:SNAPSHOT_BATCH])
-            entries = entries[SNAPSHOT_BATCH:]
+                size += len(name) + len(value.data)
+                if size > SNAPSHOT_BYTES:
+                    engine.put(ToEngine.KEYS, MORE_OF_SNAPSHOT, entries)
+                    entries, size = [], 0
         engine.put(ToEngine.KEYS, 0, entries)
 
     def _spread(self, changes: list[Change], confirm: int) -> set[str]:
