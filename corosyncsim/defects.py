@@ -214,12 +214,12 @@ class WithoutItself(Distortion):
         return [output]
 
 
-class DeafToJoins(Distortion):
-    """Never hears a join of another node."""
+class DeafToCommitTokens(Distortion):
+    """Never hears a commit token of another node. (Deafness to joins alone is cured: foreign frames show who else is there.)"""
 
     def accepts(self, buffer: bytes) -> bool:
-        """Everything but joins."""
-        return len(buffer) <= FRAME_TYPE_OFFSET or buffer[FRAME_TYPE_OFFSET] != wiretap.JOIN
+        """Everything but commit tokens."""
+        return len(buffer) <= FRAME_TYPE_OFFSET or buffer[FRAME_TYPE_OFFSET] != wiretap.COMMIT
 
 
 class LosesSubmissions(Distortion):
@@ -319,7 +319,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("swap two messages of two senders", 10, lambda _: SpoiltDelivery(lambda m: _swap(m, one_sender=False))),
         Defect("leave a hole", 11, lambda _: SpoiltDelivery(_omit)),
         Defect("lose a submitted message", 13, lambda _: LosesSubmissions()),
-        Defect("ignore the joins of others", 14, lambda _: DeafToJoins()),
+        Defect("ignore the commit tokens of others", 14, lambda _: DeafToCommitTokens()),
         Defect("repeat a token's number", 15, lambda _: SpoiltTokens(_repeat_token_seq)),
         Defect("forget the frames of a rotation", 15, lambda _: SpoiltTokens(_forget_backlog)),
         Defect("request a frame twice", 15, lambda _: SpoiltTokens(_request_twice)),

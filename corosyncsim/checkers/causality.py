@@ -29,7 +29,7 @@ def check(history: History) -> Iterator[Violation]:
         match event:
             case Installed(kind=ConfigurationKind.REGULAR):
                 view.enter(event.ring)
-            case Sent():
+            case Sent() if event.ring == view.ring:
                 mine = sendings.setdefault((event.ring, process), [])
                 clocks[event.message] = {**view.past, process: len(mine)}
                 mine.append(event.message)

@@ -11,21 +11,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corosyncsim.checkers.violation import Property, Violation
-from corosyncsim.history import Delivered, Epoch, History, Message
+from corosyncsim.history import Delivered, Epoch, History, Message, Ring
 
 PROPERTY = Property(11, "no holes")
+
+Places = dict[Message | None, tuple[Ring, int]]
+"""The ring of each message, and its place in the order there."""
 
 
 def check(history: History) -> Iterator[Violation]:
     """Every message left out before a later one; linear in deliveries and sends."""
-    places = {sent.message: place for order in history.order_on_ring.values() for place, sent in enumerate(order)}
+    places: Places = {
+        sent.message: (ring, place) for ring, order in history.order_on_ring.items() for place, sent in enumerate(order)
+    }
     for process, epochs in history.epochs.items():
         for epoch in epochs:
             for time, expected in _holes(history, epoch, places):
                 yield PROPERTY.broken(process.node_id, time, expected)
 
 
-def _holes(history: History, epoch: Epoch, places: dict[Message, int]) -> Iterator[tuple[float, str]]:
+def _holes(history: History, epoch: Epoch, places: Places) -> Iterator[tuple[float, str]]:
     order = history.order_on_ring.get(epoch.ring)
     if order is None:
         return
@@ -47,6 +52,7 @@ def _holes(history: History, epoch: Epoch, places: dict[Message, int]) -> Iterat
             yield time, f"{expected} from ring {epoch.ring}"
 
 
-def _furthest(epoch: Epoch, deliveries: list[Delivered], places: dict[Message, int]) -> int:
-    """The place on the ring of the latest message among the deliveries; -1 for none."""
-    return max((places[d.message] for d in deliveries if d.message in places), default=-1)
+def _furthest(epoch: Epoch, deliveries: list[Delivered], places: Places) -> int:
+    """The place on the ring of the latest of its messages among the deliveries; -1 for none."""
+    found = [places[delivery.message] for delivery in deliveries if delivery.message in places]
+    return max((place for ring, place in found if ring == epoch.ring), default=-1)
