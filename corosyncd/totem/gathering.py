@@ -113,8 +113,12 @@ def join_operational(core: Core, frame: bytes, swapped: bool, now: float) -> Non
         core.statistics.drop(Reason.JOIN_IGNORED)
         return
     verdict = membership.consider(join)
-    reason = GatherReason.JOIN_CHANGED_SETS if verdict is Verdict.CHANGED else GatherReason.JOIN_OPERATIONAL
-    enter_gather(core, reason, now)
+    if verdict is Verdict.CHANGED:
+        enter_gather(core, GatherReason.JOIN_CHANGED_SETS, now)
+        return
+    enter_gather(core, GatherReason.JOIN_OPERATIONAL, now)
+    # A join with my very sets agrees with what I have just sent; stock waits for its repetition, one join time later.
+    follow(core, membership.consider(join), now)
 
 
 def join_gather(core: Core, frame: bytes, swapped: bool, now: float) -> None:

@@ -37,7 +37,7 @@ class Node:
     ring: Ring
     cluster: Cluster
     inbox: deque[bytes] = field(default_factory=deque)
-    alive: bool = True
+    alive: bool = False
     synchronized: bool = False
     stored: int = 0
     trace: list[Configuration | tuple[int, bytes]] = field(default_factory=list)
@@ -120,6 +120,7 @@ class Cluster:
     def start(self, nodes: Iterable[int] = ()) -> None:
         """Start these nodes, or all."""
         for node_id in tuple(nodes) or tuple(self.nodes):
+            self.nodes[node_id].alive = True
             self.nodes[node_id].ring.start(self.now)
             self.nodes[node_id].act()
 
@@ -143,7 +144,7 @@ class Cluster:
     def restart(self, node_id: int, *, remembers: bool = True) -> Node:
         """A new life of a node, with or without its stored ring sequence number."""
         stored = self.nodes[node_id].stored if remembers else 0
-        node = Node(node_id, Ring(node_id, self.parameters, stored, self.now), self, stored=stored)
+        node = Node(node_id, Ring(node_id, self.parameters, stored, self.now), self, alive=True, stored=stored)
         self.nodes[node_id] = node
         node.ring.start(self.now)
         node.act()
