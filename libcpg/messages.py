@@ -307,8 +307,10 @@ class IterationRequest(NamedTuple):
 
     @classmethod
     def decode(cls, message: Buffer) -> IterationRequest:
-        """Raises MessageError, NameTooLong."""
+        """Raises MessageError, NameTooLong. The name counts for one group only: C programs leave it uninitialised otherwise."""
         length, value, kind = ITERATION_REQUEST.unpack(message)
+        if kind != Iteration.ONE_GROUP:
+            return cls(b"", kind)
         return cls(_name(length, value, ITERATION_REQUEST), kind)
 
 

@@ -457,6 +457,16 @@ def test_iterations_list_groups_last_found_first_and_their_first_process_before_
     assert iterate(program, 2, b"none") == []
 
 
+def test_the_name_in_a_request_counts_for_iterations_over_one_group_only(alone: Cluster) -> None:
+    program = Program(alone[1], 1)
+    statuses = []
+    for kind in (1, 2, 3):
+        request = bytearray(IterationRequest(b"", kind).encode())
+        struct.pack_into("<I", request, 16, 0x7F00)  # What libcpg leaves there when it was given no name.
+        statuses.append(response_status(program.ask(bytes(request))))
+    assert statuses == [Status.OK, Status.NAME_TOO_LONG, Status.OK]
+
+
 def test_an_iteration_is_a_snapshot_and_starts_over_after_its_end(alone: Cluster) -> None:
     program_in(alone, State.JOINED, 5)
     program = Program(alone[1], 1)
