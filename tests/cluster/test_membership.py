@@ -1,0 +1,90 @@
+"""Nodes die, leave and return: the others go on, and the ring's sequence numbers never go back."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from libvotequorum import InfoFlag, Votequorum
+from tests.cluster.harness import Cluster, Node
+
+TOKEN = {"token": 1000, "token_coefficient": 0}
+"""Milliseconds: a dead node is missed soon, and a busy machine is no dead node."""
+LONG_TOKEN_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster(3, totem=TOKEN) as formed:
+        yield formed
+
+
+def stored_sequence(node: Node) -> int:
+    number: int = struct.unpack("=Q", (node.state / f"ringid_{node.number}").read_bytes())[0]
+    return number
+
+
+def test_the_others_go_on_without_a_killed_node_and_take_it_back(cluster: Cluster) -> None:
+    with cluster[1].quorum() as first, cluster[2].quorum() as second:
+        before = cluster[1].next_membership(first, {1, 2, 3}, quorate=True).ring_sequence
+        cluster[3].kill()
+        without = [cluster[1].next_membership(first, {1, 2}), cluster[2].next_membership(second, {1, 2})]
+        assert without[0] == without[1]
+        assert without[0].quorate
+        assert without[0].ring_sequence > before
+        cluster[3].start()
+        again = [cluster[1].next_membership(first, {1, 2, 3}), cluster[2].next_membership(second, {1, 2, 3})]
+    cluster[3].wait_ready()
+    assert cluster[3].wait_members({1, 2, 3}, quorate=True) == again[0] == again[1]
+    assert again[0].ring_sequence > without[0].ring_sequence
+
+
+def test_a_ring_of_restarted_nodes_is_newer_than_all_before(cluster: Cluster) -> None:
+    before = cluster[1].wait_members({1, 2, 3}).ring_sequence
+    for node in cluster:
+        node.kill()
+        assert stored_sequence(node) == before
+    cluster.start()
+    after = {node.wait_members({1, 2, 3}, quorate=True).ring_sequence for node in cluster}
+    assert len(after) == 1
+    assert after.pop() > before
+
+
+def test_a_node_that_is_stopped_says_farewell_and_nobody_waits_for_the_token_timeout() -> None:
+    with Cluster(3, totem={"token": LONG_TOKEN_SECONDS * 1000}) as cluster, cluster[1].quorum() as quorum:
+        before = time.monotonic()
+        assert cluster[3].stop() == 0
+        assert cluster[1].next_membership(quorum, {1, 2}).quorate
+        assert time.monotonic() - before < LONG_TOKEN_SECONDS
+        assert not (cluster[3].folder / "corosync.pid").exists()
+
+
+def test_one_of_two_nodes_keeps_quorum_and_alone_gets_none_before_it_has_seen_the_other() -> None:
+    with Cluster(2, start=False, totem=TOKEN, quorum={"two_node": 1}) as cluster:
+        cluster[1].start()
+        cluster[1].wait_ready()
+        cluster[1].wait_members({1}, quorate=False)
+        with cluster[1].connect(Votequorum) as votequorum:
+            assert votequorum.getinfo().flags & InfoFlag.TWO_NODE
+        cluster[2].start()
+        cluster[1].wait_members({1, 2}, quorate=True)
+        cluster[2].wait_ready()
+        cluster[2].kill()
+        cluster[1].wait_members({1}, quorate=True)
+
+
+def test_a_majority_that_waits_for_all_gets_quorum_with_the_last_node_and_keeps_it() -> None:
+    with Cluster(3, start=False, totem=TOKEN, quorum={"wait_for_all": 1}) as cluster:
+        for number in (1, 2):
+            cluster[number].start()
+        for number in (1, 2):
+            cluster[number].wait_ready()
+            cluster[number].wait_members({1, 2}, quorate=False)
+        cluster[3].start()
+        cluster[1].wait_members({1, 2, 3}, quorate=True)
+        cluster[3].wait_ready()
+        cluster[3].stop()
+        cluster[1].wait_members({1, 2}, quorate=True)
