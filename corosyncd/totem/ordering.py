@@ -86,6 +86,10 @@ class SortQueue:
         self.frames.clear()
 
 
+LONE_SENDER_RESERVE: Final = 5
+"""A lone sender leaves this part of the window (a fifth) to a node that begins to send: it need not wait a rotation."""
+
+
 class Ordering:
     """What a node remembers from one visit of the token to the next."""
 
@@ -221,11 +225,21 @@ class Ordering:
         return frames, onward
 
     def _allowed(self, token: OrfToken, backlog: int) -> int:
-        """Flow control: the window of the whole ring, this node's part of it, and its share of what all have waiting."""
+        """Flow control: the window of the whole ring, this node's part of it, and its share of what all have waiting.
+
+        Where nobody else has anything waiting, max_messages protects nobody: a lone sender takes what is free of the window, its
+        own frames of the last rotation counted as free, less a reserve for whoever comes next. The sums stay exact, so stock
+        nodes see an ordinary ring whose window is used well.
+        """
         parameters = self.parameters
         window_size = parameters.window_size
+        others = (token.backlog - self.backlog_reported) & MASK
+        if not others:
+            free = window_size - token.fcc + self._sent_last - window_size // LONE_SENDER_RESERVE
+            if free > parameters.max_messages:
+                return free
         allowed = min(parameters.max_messages, window_size - token.fcc)
-        waiting = (token.backlog + backlog - self.backlog_reported) & MASK
+        waiting = (others + backlog) & MASK
         if waiting:
             share = window_size * self.backlog_reported // waiting
             if 0 < share < allowed:

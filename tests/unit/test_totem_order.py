@@ -345,14 +345,14 @@ def test_delivery_stops_behind_a_barrier_until_the_outputs_are_handled() -> None
 
 def test_a_message_cut_by_a_configuration_change_is_completed_after_the_synchronization() -> None:
     cluster = formed(3)
-    cluster[2].send(bytes(100_000))
+    cluster[2].send(bytes(200_000))
     cluster.run_until(lambda: cluster[1].ring._core.queue.high_seq > 20)
     assert cluster[1].messages == []
     cluster[3].ring.force_gather(cluster.now)
     cluster[3].act()
     cluster.run_until(lambda: all_have(cluster, 1))
     assert cluster[1].ring.ring_id.sequence > 5
-    assert cluster[3].trace[-1] == (2, bytes(100_000))
+    assert cluster[3].trace[-1] == (2, bytes(200_000))
 
 
 def test_a_tag_is_withdrawn_and_its_bytes_are_counted() -> None:

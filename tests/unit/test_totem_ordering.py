@@ -101,22 +101,37 @@ def test_duplicates_and_frames_outside_the_window_are_refused() -> None:
 # Flow control
 
 
-def test_one_node_sends_at_most_max_messages_a_visit() -> None:
-    frames, onward = ordering().visit(token(), SortQueue(RING), Source(100), 3, True)
+def test_while_others_have_something_waiting_one_node_sends_at_most_max_messages_a_visit() -> None:
+    frames, onward = ordering().visit(token(backlog=1), SortQueue(RING), Source(100), 3, True)
     assert len(frames) == 17
-    assert (onward.seq, onward.fcc, onward.backlog, onward.target_nodeid, onward.token_seq) == (17, 17, 100, 3, 2)
+    assert (onward.seq, onward.fcc, onward.backlog, onward.target_nodeid, onward.token_seq) == (17, 17, 101, 3, 2)
+
+
+def test_a_lone_sender_takes_the_free_window_less_a_reserve_visit_after_visit() -> None:
+    node, queue, source = ordering(), SortQueue(RING), Source(1000)
+    onward = token()
+    for _ in range(3):
+        frames, onward = node.visit(onward, queue, source, 3, True)
+        assert len(frames) == 40
+        assert onward.fcc == 40
+
+
+def test_a_lone_sender_counts_what_others_have_sent_as_taken() -> None:
+    frames, onward = ordering().visit(token(fcc=20), SortQueue(RING), Source(100), 3, True)
+    assert len(frames) == 20
+    assert onward.fcc == 40
 
 
 @pytest.mark.parametrize(("fcc", "sent"), [(0, 17), (33, 17), (40, 10), (50, 0), (60, 0), (MASK, 0)])
 def test_all_nodes_together_send_at_most_the_window_a_rotation(fcc: int, sent: int) -> None:
-    frames, onward = ordering().visit(token(fcc=fcc), SortQueue(RING), Source(100), 3, True)
+    frames, onward = ordering().visit(token(fcc=fcc, backlog=1), SortQueue(RING), Source(100), 3, True)
     assert len(frames) == sent
     assert onward.fcc == (fcc + sent) & MASK
 
 
 def test_a_node_sends_its_share_of_the_backlog() -> None:
     node, queue, source = ordering(), SortQueue(RING), Source(60)
-    _, onward = node.visit(token(), queue, source, 3, True)
+    _, onward = node.visit(token(backlog=1), queue, source, 3, True)
     # Of 600 frames that wait, 60 were mine: a tenth of the window.
     frames, onward = node.visit(onward._replace(backlog=617, token_seq=5), queue, source, 3, True)
     assert len(frames) == 5
@@ -236,7 +251,7 @@ def test_retransmissions_count_against_the_window_and_go_first() -> None:
     queue = SortQueue(RING)
     for seq in range(1, 21):
         queue.insert(seq, b"old")
-    frames, onward = ordering().visit(token(seq=20, rtr=requests(*range(1, 16))), queue, Source(10), 3, True)
+    frames, onward = ordering().visit(token(seq=20, backlog=1, rtr=requests(*range(1, 16))), queue, Source(10), 3, True)
     assert frames == [b"old"] * 15 + [b"21", b"22"]
     assert onward.fcc == 17
 
