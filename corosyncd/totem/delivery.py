@@ -56,6 +56,11 @@ class Delivery:
         self._pending.append(regular)
         self._drain()
 
+    @property
+    def installing(self) -> bool:
+        """Whether the ring is installed but its configurations stand behind a barrier: nothing may be sent on it yet."""
+        return bool(self._pending)
+
     def outputs_taken(self) -> None:
         """The driver has acted, or will before the next step, on everything that came out."""
         self._resumable = self.stopped

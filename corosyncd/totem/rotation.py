@@ -32,6 +32,19 @@ from corosyncd.totem.wire import (
 RETRANSMIT_NOTICE_INTERVAL: Final = 1.0
 """Seconds between two ``Retransmit List`` lines; a lossy network would write thousands."""
 
+
+class _Nothing:
+    """What a node sends while its application has not seen the configuration yet that its frames would belong to."""
+
+    def backlog(self) -> int:
+        return 0
+
+    def take(self, limit: int, seq: int, this_seqno: int, ring: RingId) -> list[bytes]:
+        return []
+
+
+NOTHING: Final = _Nothing()
+
 _PLACE: Final = tuple(
     MCAST.partial("encapsulated", "system_from", "seq", "ring_representative", "ring_sequence", swapped=swapped)
     for swapped in (False, True)
@@ -118,7 +131,7 @@ def token(core: Core, frame: bytes, swapped: bool, now: float) -> None:
         timers.merge = timers.hold = STOPPED
     elif timers.merge == STOPPED:
         timers.merge = now + core.parameters.merge
-    source: FrameSource = core.packer if recovery is None else recovery
+    source: FrameSource = recovery if recovery is not None else NOTHING if core.delivery.installing else core.packer
     frames, visitor = ordering.visit(visitor, queue, source, core.target, recovery is None)
     if frames:
         statistics.mcast_rx += len(frames)
