@@ -8,7 +8,7 @@ from corosyncd.totem.core import State
 from corosyncd.totem.events import RingId
 from corosyncd.totem.ring import Ring
 from corosyncd.totem.timeouts import Parameters, derive
-from corosyncsim.checkers.ring_rules import Limits, Progress
+from corosyncsim.checkers.ring_rules import Progress
 from corosyncsim.defects import Distorted
 from corosyncsim.faults import Plan
 from corosyncsim.kernel import Kernel
@@ -31,7 +31,7 @@ class Cluster:
         self.parameters: Parameters = derive(plan.timeouts, len(plan.node_ids))
         self.kernel = Kernel(plan.seed)
         self.trace = Trace(self.kernel, sink)
-        self.recorder = Recorder(self.kernel, self.trace, Limits(self.parameters.window_size, self.parameters.max_messages))
+        self.recorder = Recorder(self.kernel, self.trace, self.parameters.window_size)
         self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive)
         make_core = adapt(self._make_core) if adapt else self._make_core
         self.nodes = {
@@ -53,6 +53,10 @@ class Cluster:
 
     def _make_core(self, node_id: int, stored_sequence: int, now: float) -> Core:
         return Ring(node_id, self.parameters, stored_sequence, now)
+
+    def ring_ids(self) -> set[RingId]:
+        """The rings that the live nodes belong to, or try to form."""
+        return {node.core.ring_id for node in self.nodes.values() if node.core is not None}
 
     def still_apart(self) -> list[str]:
         """Why the live nodes are not one configuration: one line each, empty when they are."""

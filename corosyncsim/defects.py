@@ -323,7 +323,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("repeat a token's number", 15, lambda _: SpoiltTokens(_repeat_token_seq)),
         Defect("forget the frames of a rotation", 15, lambda _: SpoiltTokens(_forget_backlog)),
         Defect("request a frame twice", 15, lambda _: SpoiltTokens(_request_twice)),
-        Defect("send more than a visit allows", 15, lambda _: SendsTooMuch()),
+        Defect("send more than a window", 15, lambda _: SendsTooMuch()),
     )
 }
 """Every defect by its name."""

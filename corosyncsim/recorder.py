@@ -7,7 +7,7 @@ from zlib import crc32
 
 from corosyncd.totem.events import Configuration, ConfigurationKind, RingId
 from corosyncsim import payload, wiretap
-from corosyncsim.checkers.ring_rules import Limits, Progress, RingRules
+from corosyncsim.checkers.ring_rules import Progress, RingRules
 from corosyncsim.history import (
     Delivered,
     Event,
@@ -39,9 +39,9 @@ class _Sender:
 class Recorder:
     """One for a run; nodes call it at each thing they do."""
 
-    def __init__(self, kernel: Kernel, trace: Trace, limits: Limits) -> None:
+    def __init__(self, kernel: Kernel, trace: Trace, window_size: int) -> None:
         self.history = History()
-        self.rules = RingRules(limits)
+        self.rules = RingRules(window_size)
         self.trace = trace
         self._kernel = kernel
         self._names = RingNames()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from corosyncd.totem.events import RingId
 from corosyncd.totem.timeouts import Parameters
 from corosyncsim.checkers import Property, Violation, check_history
 from corosyncsim.cluster import Cluster
@@ -110,21 +111,35 @@ def _raised(cluster: Cluster, error: Exception) -> Violation:
 
 
 def _quiet(cluster: Cluster) -> Quiet:
+    """The phase without faults. What the last fault still breaks once the nodes were one begins the wait anew."""
     began = cluster.kernel.now
     united_by = began + merge_bound(cluster.parameters)
-    united_at = _wait(cluster, united_by, lambda: not cluster.still_apart())
-    apart = tuple(cluster.still_apart())
-    drained_by = cluster.kernel.now + DRAIN_BOUND
-    if united_at is None:
-        return Quiet(began, united_by, None, drained_by, None, (), apart)
+    while True:
+        united_at = _wait(cluster, united_by, lambda: not cluster.still_apart())
+        drained_by = cluster.kernel.now + DRAIN_BOUND
+        if united_at is None or united_at > united_by:
+            apart = cluster.still_apart() or [f"one configuration only at {united_at} s"]
+            return Quiet(began, united_by, None, drained_by, None, (), tuple(apart))
+        ring_ids = cluster.ring_ids()
+        drained_at, missing = _drain(cluster, drained_by, ring_ids)
+        if cluster.ring_ids() == ring_ids:
+            return Quiet(began, united_by, united_at, drained_by, drained_at, tuple(missing), ())
+
+
+def _drain(cluster: Cluster, end: float, ring_ids: set[RingId]) -> tuple[float | None, list[tuple[Process, Message]]]:
+    """Wait until all that was queued and a last message of each node has arrived: when, and what has not. Ends with the ring."""
     nodes = cluster.nodes.values()
     farewells: list[Message] = []
-    drained_at = _wait(cluster, drained_by, lambda: not any(node.waiting for node in nodes))
+
+    def over(arrived: bool) -> bool:
+        return arrived or cluster.ring_ids() != ring_ids
+
+    drained_at = _wait(cluster, end, lambda: over(not any(node.waiting for node in nodes)))
     if drained_at is not None:
         # Only now: what shares a frame with the rest of a message from an earlier ring is not expected of newcomers.
         farewells = [message for node in nodes if (message := node.submit(FAREWELL_SIZE))]
-        drained_at = _wait(cluster, drained_by, lambda: not _missing(cluster, farewells))
-    return Quiet(began, united_by, united_at, drained_by, drained_at, tuple(_missing(cluster, farewells)), apart)
+        drained_at = _wait(cluster, end, lambda: over(not _missing(cluster, farewells)))
+    return drained_at, _missing(cluster, farewells)
 
 
 def _missing(cluster: Cluster, farewells: list[Message]) -> list[tuple[Process, Message]]:

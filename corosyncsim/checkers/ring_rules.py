@@ -2,7 +2,7 @@
 
 Token: its sequence number grows with every hop, and a ring has one live token: a number that was used before may leave a node
 only as the repetition of the very frame that this node sent last. Flow control: the token's count of frames in the last rotation
-is exact and never above the window, nor does a node exceed its share of a visit. Frames: the ring gives each sequence number
+is exact and never above the window; how the members share it is theirs to choose. Frames: the ring gives each sequence number
 once, in order, to one frame. Retransmission lists are bounded, free of repeats, and ask for nothing that was never sent. Inside
 a node: received without gaps ≤ highest received; delivered ≤ received without gaps; no frame is freed before every member has
 it, which is what freeing at the lower of two successive token arus is for. Source: Amir et al., ACM TOCS 13(4), 1995, section 4
@@ -21,13 +21,6 @@ from corosyncsim.wiretap import NEVER, Frame, Token
 PROPERTY = Property(15, "ring rules")
 REQUESTS_LIMIT: Final = 30
 VIOLATIONS_LIMIT: Final = 20
-
-
-class Limits(NamedTuple):
-    """The flow control parameters of the cluster."""
-
-    window_size: int
-    max_messages: int
 
 
 class Progress(NamedTuple):
@@ -58,10 +51,10 @@ class _RingState:
 class RingRules:
     """Sees every frame that leaves a node and every node's progress after each step; collects ``violations``."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, window_size: int) -> None:
         self.violations: list[Violation] = []
         self.tokens = 0
-        self._limits = limits
+        self._window_size = window_size
         self._rings: dict[Ring, _RingState] = {}
 
     def _broken(self, node_id: int, time: float, expected: str) -> None:
@@ -82,8 +75,8 @@ class RingRules:
         """A multicast frame left a node; whether it is new, not a retransmission."""
         state = self._state(ring)
         state.visit[node_id] = state.visit.get(node_id, 0) + 1
-        if state.visit[node_id] > self._limits.max_messages:
-            expected = f"at most {self._limits.max_messages} frames should leave a node in a visit on ring {ring}"
+        if state.visit[node_id] > self._window_size:
+            expected = f"at most {self._window_size} frames, a whole window, should leave a node in a visit on ring {ring}"
             self._broken(node_id, time, expected)
         known = state.frames.get(frame.seq)
         if known is not None:
@@ -120,9 +113,9 @@ class RingRules:
             self._broken(
                 node_id, time, f"the token of ring {ring} should count the {rotation} frames of a rotation, not {token.fcc}"
             )
-        if rotation > self._limits.window_size:
+        if rotation > self._window_size:
             self._broken(
-                node_id, time, f"a rotation of ring {ring} should have at most {self._limits.window_size} frames, not {rotation}"
+                node_id, time, f"a rotation of ring {ring} should have at most {self._window_size} frames, not {rotation}"
             )
         if token.seq != state.highest:
             self._broken(node_id, time, f"the token of ring {ring} should stand at frame {state.highest}, not {token.seq}")
