@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import time
+from struct import Struct
 from typing import Any, Protocol
 
 SEMAPHORE_SIZE = 32
@@ -28,15 +29,17 @@ _sem_destroy = _quick["sem_destroy"]
 _sleeping = ctypes.CDLL(None, use_errno=True)
 _sem_timedwait = _sleeping["sem_timedwait"]
 _semtimedop = _sleeping["semtimedop"]
-_semtimedop.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+_semtimedop.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p]
 
+# Explicit, since a compiled loop does not look for signals by itself. It raises what a handler raises.
+_run_signal_handlers = ctypes.pythonapi.PyErr_CheckSignals
 
-class _TimeSpec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+_TIME = Struct("@ll")
+"""struct timespec: seconds, nanoseconds."""
+_TAKE_ONE = Struct("@Hhh").pack(0, -1, 0)
+"""struct sembuf: number, operation, flags."""
 
-
-class _SemaphoreOperation(ctypes.Structure):
-    _fields_ = (("number", ctypes.c_ushort), ("operation", ctypes.c_short), ("flags", ctypes.c_short))
+_LONG_TIME = 86400.0
 
 
 class SemaphoreOverflow(Exception):
@@ -112,18 +115,20 @@ class ProcessSharedSemaphore:
         """See Semaphore. Waits on CLOCK_REALTIME as C peers do; Python's signal handlers run in between."""
         if self.try_wait():
             return True
-        limit = time.time() + (86400.0 if timeout is None else timeout)
+        limit = time.time() + (_LONG_TIME if timeout is None else timeout)
         while True:
             seconds = int(limit)
-            until = _TimeSpec(seconds, int((limit - seconds) * 1_000_000_000))
-            if _sem_timedwait(self._reference, ctypes.byref(until)) == 0:
+            until = _TIME.pack(seconds, int((limit - seconds) * 1_000_000_000))
+            if _sem_timedwait(self._reference, until) == 0:
                 return True
             number = ctypes.get_errno()
             if number == errno.ETIMEDOUT:
                 if timeout is not None:
                     return False
-                limit = time.time() + 86400.0
-            elif number != errno.EINTR:
+                limit = time.time() + _LONG_TIME
+            elif number == errno.EINTR:
+                _run_signal_handlers()
+            else:
                 raise OSError(number, os.strerror(number))
 
     def destroy(self) -> None:
@@ -256,16 +261,17 @@ class SystemVSemaphore:
     def wait(self, timeout: float | None) -> bool:
         """See Semaphore."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        take_one = _SemaphoreOperation(0, -1, 0)
         while True:
-            remaining = 86400.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-            until = _TimeSpec(int(remaining), int(remaining % 1.0 * 1_000_000_000))
-            if _semtimedop(self._semaphore.id, ctypes.byref(take_one), 1, ctypes.byref(until)) == 0:
+            remaining = _LONG_TIME if deadline is None else max(deadline - time.monotonic(), 0.0)
+            until = _TIME.pack(int(remaining), int(remaining % 1.0 * 1_000_000_000))
+            if _semtimedop(self._semaphore.id, _TAKE_ONE, 1, until) == 0:
                 return True
             number = ctypes.get_errno()
             if number == errno.EAGAIN and deadline is not None:
                 return False
-            if number not in (errno.EAGAIN, errno.EINTR):
+            if number == errno.EINTR:
+                _run_signal_handlers()
+            elif number != errno.EAGAIN:
                 raise OSError(number, os.strerror(number))
 
     def unlink(self) -> None:
