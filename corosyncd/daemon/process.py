@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 from typing import Final
 
@@ -71,11 +72,24 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 
 def is_dead(pid: int) -> bool:
-    """Whether no process has that pid."""
+    """Whether no process with that pid runs: there is none, or one that has ended and that nobody has reaped.
+
+    PID 1 of many containers never reaps what it inherits, and a killed executive's engines are inherited by it.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
-    return False
+        pass
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # A kernel or a sandbox without process descriptors: better alive than swept.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    ended = bool(poll.poll(0))  # Of all its threads: pidfd_open(2).
+    os.close(descriptor)
+    return ended

@@ -1,0 +1,22 @@
+"""Whether a process lives, asked by its pid."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from corosyncd.daemon.process import is_dead
+
+
+def test_a_running_process_is_not_dead() -> None:
+    assert not is_dead(os.getpid())
+    assert not is_dead(1)
+
+
+def test_a_process_that_has_ended_is_dead_before_and_after_it_is_reaped() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert is_dead(child.pid)
+    child.wait()
+    assert is_dead(child.pid)
