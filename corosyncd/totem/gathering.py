@@ -147,6 +147,7 @@ def join_forming(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     if join.system_from not in core.new_members or join.ring_seq < core.ring_id.sequence:
         core.statistics.drop(Reason.JOIN_IGNORED)
         return
+    core.membership.reopen(join)
     core.membership.consider(join)
     if core.state is State.RECOVERY:
         core.statistics.recovery_token_lost += 1

@@ -91,6 +91,16 @@ class Membership:
         """Whether every candidate has sent the sets that I have."""
         return self.consensus.issuperset(self.candidates())
 
+    def reopen(self, join: MembJoin) -> None:
+        """A member of the forming ring has begun another round: nodes that it no longer accuses have shown themselves to it.
+
+        We agreed on who had failed when the ring was agreed on, so its sets are the newer ones. Without this the members that had
+        installed the ring and those that had not would accuse the node that made them gather, and be accused by it, without end.
+        """
+        for node in join.proc:
+            if node not in join.failed:
+                self.failed.pop(node, None)
+
     def consider(self, join: MembJoin) -> Verdict:
         """Process a join (§3.4): agree with it, learn from it, or neither."""
         sender = join.system_from

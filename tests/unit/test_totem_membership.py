@@ -329,6 +329,19 @@ def test_accusations_count_only_from_the_last_configuration() -> None:
     assert 4 not in mine.proc
 
 
+def test_a_member_of_the_forming_ring_that_no_longer_accuses_a_node_clears_it() -> None:
+    mine = Membership(1, 1)
+    mine.restart()
+    for node in (2, 3, 4):
+        mine.add(node)
+    mine.failed = {3: None, 4: None}
+    join = MembJoin(0, 2, 0, 2, 5, (1, 2, 3, 4), (4,))
+    mine.reopen(join)
+    assert list(mine.failed) == [4]
+    assert mine.consider(join) is Verdict.NOTHING
+    assert mine.consensus == {1, 2}
+
+
 def test_who_accuses_me_is_accused() -> None:
     mine = Membership(1, 1)
     mine.install((1, 2))
