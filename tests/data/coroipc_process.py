@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,9 @@ class RawClient:
         self.set_semaphore(self.semaphore() + tokens)
 
     def wake(self, count: int = 1) -> None:
-        self.socket.sendall(bytes(count))
+        """Send wake-up bytes; the server may have ended the connection already."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(bytes(count))
 
     def set_word(self, index: int, value: int) -> None:
         struct.pack_into("=I", self.request_header, index * 4, value)
