@@ -201,7 +201,7 @@ def _settings(document: Document, state_directory: str) -> dict[str, Any]:
         "log_dir": text("system.log_dir", DEFAULT_LOG_DIRECTORY),
         "socket_dir": text("system.socket_dir"),
         "link_semaphores": text("system.link_semaphores", "posix"),
-        "sched_rr": text("system.sched_rr", "yes") == "yes",
+        "sched_rr": text("system.sched_rr", "auto"),
         "priority": text("system.priority") or None,
         "move_to_root_cgroup": text("system.move_to_root_cgroup", "auto"),
         "quorum_provider": text("quorum.provider"),

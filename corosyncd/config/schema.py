@@ -257,7 +257,7 @@ class System(Section):
     """``system``: how the daemon's processes run on this host. From ``instance`` on, the keys are this daemon's own."""
 
     qb_ipc_type: Annotated[Value | None, Choice(("native", "shm", "socket"))] = None
-    sched_rr: YesNo = None
+    sched_rr: Annotated[Value | None, Choice(("auto", "yes", "no"), booleans=("yes", "no"))] = None
     priority: Annotated[Value | None, Text(pattern="[+-]?[0-9]{1,4}|max|min", described="a whole number, max or min")] = None
     move_to_root_cgroup: Annotated[Value | None, Choice(("yes", "no", "auto"), booleans=("yes", "no"))] = None
     allow_knet_handle_fallback: YesNo = None

@@ -7,7 +7,6 @@ sent by then, and every child is gone.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from corosyncd.daemon.fork_server import ForkServer
 from corosyncd.daemon.node import Node, Parts
 from corosyncd.daemon.options import VERSION
 from corosyncd.daemon.pid_lock import LockError, PidLock
+from corosyncd.daemon.priority import Priority, lock_memory
 from corosyncd.daemon.statistics_keys import ring_keys
 from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
@@ -130,13 +130,14 @@ class Boot:
         specs = self._listen(engines)
         transport = self._transport()
         self._stack.callback(transport.close)
-        self._take_priority(write)
         process.set_title("executive")
+        parameters = derive(self._settings["totem"], self._settings["node_count"])
+        priority = Priority(self._settings["sched_rr"], self._settings["priority"], parameters.token, write)
+        lock_memory(write)
         loop = _event_loop()
         self._stack.callback(loop.close)
         links = EngineLinks(loop, fork_server, specs, self._node_id, self._settings["link_semaphores"], write)
         self._stack.callback(links.close)
-        parameters = derive(self._settings["totem"], self._settings["node_count"])
         ring = Ring(self._node_id, parameters, stored, loop.time())
         space = self._key_space(dict(parameters.published))
         addresses = {node["node_id"]: node["address"] for node in self._outcome.nodes}
@@ -158,14 +159,13 @@ class Boot:
             transport=transport,
             store=store,
             links=links,
+            priority=priority,
             log=write,
             reload=lambda answer: self._reload(loop, executive, answer),
             reopen_logs=producer.reopen,
             apply_settings=lambda keys: self._apply_settings(ring, keys),
             token_timeout=parameters.token,
         )
-        gc.collect()
-        gc.freeze()
         return Node(loop, parts).run()
 
     def _start_log(self) -> None:
@@ -205,7 +205,7 @@ class Boot:
 
     def _listen(self, engines: list[tuple[str, str, str, bool, str]]) -> dict[str, EngineSpec]:
         """Bind every engine's socket now: a successor inherits it, and programs queue instead of being refused."""
-        realtime = bool(self._settings["sched_rr"])
+        realtime = self._settings["sched_rr"] == "yes"
         specs = {}
         for name, path, subsystem, programs, _policy in engines:
             sock: socket.socket | None = None
@@ -234,20 +234,6 @@ class Boot:
         unlisted = keys.get("totem.block_unlisted_ips")
         block = unlisted is None or unlisted.python() != "no"
         return UdpuTransport(self._node_id, members, self._local["port"], block_unlisted=block)
-
-    def _take_priority(self, log: Callable[[str, str, str], None]) -> None:
-        refused = []
-        if self._settings["sched_rr"]:
-            try:
-                process.set_realtime(0, 0)
-            except OSError as error:
-                refused.append(f"real-time priority ({error.strerror})")
-        try:
-            process.lock_memory()
-        except OSError as error:
-            refused.append(f"locked memory ({error.strerror})")
-        if refused:
-            log("MAIN", "warning", f"This process may not have {' and '.join(refused)}: a busy host can delay the token")
 
     def _announce(self, log: Callable[[str, str, str], None]) -> None:
         log("TOTEM", "notice", "Initializing transport (UDP/IP Unicast).")

@@ -95,6 +95,8 @@ class Executive:
         self._reloads: dict[int, tuple[EngineRecord, Any]] = {}
         self._next_reload = 1
         self._ring_started = False
+        self._credit_out = False
+        """Some engine has less credit than it may have: worth a look whenever the ring has worked."""
         self._clear_totem: Callable[[], None] | None = None
         self._words: dict[int, Callable[[EngineRecord, RingId, list[Any]], None]] = {
             ToExecutive.HELLO: self._hello,
@@ -183,9 +185,12 @@ class Executive:
     def ring_advanced(self, now: float) -> None:
         """The ring has worked: hand out credit for what has left the queue."""
         self.now = now
-        for engine in self.engines.values():
-            if engine.credit_taken and engine.running:
-                self._grant(engine)
+        if self._credit_out:
+            self._credit_out = False
+            for engine in self.engines.values():
+                if engine.credit_taken and engine.running:
+                    self._grant(engine)
+                    self._credit_out |= engine.credit_granted - engine.credit_taken < CREDIT_LIMIT - CREDIT_QUANTUM
         self.supervision.words_delivered()
 
     def next_timer(self) -> float:
@@ -333,6 +338,7 @@ class Executive:
             queue = Queue.SYNC
         if queue is Queue.NORMAL:
             engine.credit_taken += sum(map(len, bodies))
+            self._credit_out = True
         self.router.outgoing(
             engine,
             bodies,

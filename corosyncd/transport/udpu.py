@@ -23,6 +23,8 @@ LARGEST_TRAIN = 64_000
 """Bytes in one UDP_SEGMENT send; the kernel's own limit is a little under 64 KiB."""
 TRAIN_SEGMENTS = 60
 """Segments in one UDP_SEGMENT send (the kernel takes 64)."""
+LONE_DATAGRAM = 128
+"""A single datagram below this size ends a batch; what may wait behind it is announced by the event loop again."""
 RECEIVE_BATCH = 64
 """Datagrams or trains read before the ring gets its turn."""
 
@@ -155,6 +157,9 @@ class UdpuTransport:
                         if level == SOL_UDP and kind == UDP_GRO:
                             segment = _GRO_SIZE.unpack(data)[0]
                 received.append((bytes(self._view[:size]), segment))
+                if size < LONE_DATAGRAM and not segment:
+                    # Nearly always the token, and nothing follows it: asking again would cost a call that fails.
+                    break
         return received
 
     def send(self, frames: Sequence[bytes], target: int = 0, token: bytes | None = None) -> None:
@@ -163,11 +168,15 @@ class UdpuTransport:
         The token joins the last train to its target (a train's last segment may be shorter). A target that is not configured gets
         nothing: the token's loss is found by its timer.
         """
-        plan = trains(frames, self._largest_segment)
         if token is not None:
             sock = self._peers.get(target)
+            if not frames:
+                if sock is not None:
+                    self._send_one(sock, token)
+                return
             if sock is not None:
                 self._send(sock, trains([*frames, token], self._largest_segment))
+        plan = trains(frames, self._largest_segment)
         for peer, sock in self._peers.items():
             if token is None or peer != target:
                 self._send(sock, plan)

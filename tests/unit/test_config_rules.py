@@ -294,7 +294,7 @@ def test_settings_hold_the_defaults(tmp_path: Path) -> None:
         "log_dir": "/var/log/corosync",
         "socket_dir": "",
         "link_semaphores": "posix",
-        "sched_rr": True,
+        "sched_rr": "auto",
         "priority": None,
         "move_to_root_cgroup": "auto",
         "quorum_provider": "",
@@ -319,7 +319,7 @@ def test_settings_hold_what_the_file_says(tmp_path: Path) -> None:
         for name in ("instance", "run_dir", "log_dir", "link_semaphores", "sched_rr", "priority", "socket_dir")
     }
     assert chosen == {
-        "instance": "x", "run_dir": "/r", "log_dir": "/l", "link_semaphores": "sysv", "sched_rr": False, "priority": "min",
+        "instance": "x", "run_dir": "/r", "log_dir": "/l", "link_semaphores": "sysv", "sched_rr": "no", "priority": "min",
         "socket_dir": "/s",
     }  # fmt: skip
 
