@@ -1,8 +1,8 @@
 """A program that joins a group, sends its share of messages as fast as it may, and judges all that it is delivered.
 
-``python -m tests.cluster.cpg_load INSTANCE MEMBERS COUNT``: with MEMBERS processes in the group each sends COUNT messages of 4 to
-2,000 bytes; when all of theirs have come it prints one JSON object. Every message's sender, place and content follow from its
-first bytes, so that a lost, doubled, swapped or damaged one is noticed where it happens.
+``python -m tests.cluster.cpg_load INSTANCE MEMBERS SENDERS COUNT``: once MEMBERS processes are in the group, SENDERS of them,
+this one too, each send COUNT messages of 4 to 2,000 bytes; when all have come it prints one JSON object. A place and content
+follow from its sender and its first bytes, so that a lost, doubled, swapped or damaged one is noticed where it happens.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ def message(sender: int, number: int) -> bytes:
 class Load:
     """One process's part."""
 
-    def __init__(self, cpg: Cpg, members: int, count: int) -> None:
+    def __init__(self, cpg: Cpg, members: int, senders: int, count: int) -> None:
         self.cpg = cpg
         self.count = count
         self.members = members
+        self.expected = senders * count
         self.present = 0
         self.to_send = 0
         self.again = 0
@@ -86,7 +87,7 @@ class Load:
             if not self.take(PATIENCE):
                 raise SystemExit("the others do not come")
         began = time.monotonic()
-        while sum(self.next_number.values()) < self.members * self.count:
+        while sum(self.next_number.values()) < self.expected:
             open_for_more = self.send(nodeid)
             waiting = not open_for_more or self.to_send == self.count
             if not self.take(0.01 if not open_for_more else PATIENCE if waiting else 0.0) and self.to_send == self.count:
@@ -105,4 +106,4 @@ class Load:
 
 if __name__ == "__main__":
     with Cpg(instance=sys.argv[1]) as connection:
-        Load(connection, int(sys.argv[2]), int(sys.argv[3])).run()
+        Load(connection, *map(int, sys.argv[2:5])).run()

@@ -219,8 +219,8 @@ class Node:
         end = os.pidfd_open(self.process.pid)
         try:
             while True:
-                ready = select.select([self._readiness, end], [], [], max(0.0, deadline - time.monotonic()))[0]
-                if self._readiness in ready:
+                ready = select.select([self._readiness.fileno(), end], [], [], max(0.0, deadline - time.monotonic()))[0]
+                if self._readiness.fileno() in ready:
                     if self._readiness.recv(4096) == b"READY=1":
                         return
                 elif ready:
