@@ -1,8 +1,8 @@
 """A program that joins a group, sends its share of messages as fast as it may, and judges all that it is delivered.
 
 ``python -m tests.cluster.cpg_load INSTANCE MEMBERS SENDERS COUNT``: once MEMBERS processes are in the group, SENDERS of them,
-this one too, each send COUNT messages of 4 to 2,000 bytes; when all have come it prints one JSON object. A place and content
-follow from its sender and its first bytes, so that a lost, doubled, swapped or damaged one is noticed where it happens.
+this one too, each send COUNT messages of 4 to 2,000 bytes; when all have come it prints one JSON object. Content follows
+from the sender and the first bytes, so that a lost, doubled, swapped or damaged one is noticed where it happens.
 """
 
 from __future__ import annotations
