@@ -84,7 +84,7 @@ class RingStore:
 
 def _write_all(source: socket.socket, descriptor: int) -> int:
     """The writer: exit status 0 when the executive has ended, 1 when the file could not be written."""
-    process.set_title("corosyncd: ring id")
+    process.set_title("ring id")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     while True:
