@@ -1,7 +1,7 @@
 """Deliberate defects: for each property one way to break it that its checker must catch.
 
-A checker is worth what it catches. Each defect sits between one node's core and its driver and spoils what passes, in the way
-that a fault in the core would. Only tests apply them, by name.
+A checker is worth what it catches. Each defect sits between one node's core and its driver and spoils what passes, or meddles
+with the core itself, in the way that a fault in the core would. Only tests apply them, by name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from struct import pack_into
 from typing import Final
 
+from corosyncd.totem.core import State
 from corosyncd.totem.events import (
     Configuration,
     ConfigurationKind,
@@ -23,6 +24,8 @@ from corosyncd.totem.events import (
     StoreRingSequence,
     Unicast,
 )
+from corosyncd.totem.recovery import FULL_ROTATIONS
+from corosyncd.totem.ring import Ring
 from corosyncsim import wiretap
 from corosyncsim.network import FRAME_TYPE_OFFSET
 from corosyncsim.node import Core, MakeCore
@@ -52,6 +55,9 @@ class Distortion:
         """Whether the core gets to see a submitted message."""
         return True
 
+    def meddle(self, core: Core) -> None:
+        """What happens inside the core before it receives anything."""
+
 
 class Distorted:
     """A core behind a distortion; it has the same face."""
@@ -77,6 +83,7 @@ class Distorted:
     def receive(self, buffer: bytes, segment_size: int, now: float) -> None:
         """Passed on if the distortion lets it through."""
         if self._distortion.accepts(buffer):
+            self._distortion.meddle(self.core)
             self.core.receive(buffer, segment_size, now)
 
     def handle_timer(self, now: float) -> None:
@@ -282,6 +289,24 @@ class SendsTooMuch(Distortion):
         return [output]
 
 
+class HastyRecovery(Distortion):
+    """Is operational one visit of the token too early."""
+
+    def meddle(self, core: Core) -> None:
+        """Count one rotation that was not there."""
+        if isinstance(core, Ring) and core._core.recovery is not None:
+            core._core.recovery._full_rotations = FULL_ROTATIONS - 1
+
+
+class HastyRelease(Distortion):
+    """Forgets each frame as soon as it is here, whoever else may lack it."""
+
+    def meddle(self, core: Core) -> None:
+        """Release everything that was delivered."""
+        if isinstance(core, Ring) and core.state is State.OPERATIONAL:
+            core._core.queue.release(core._core.queue.high_delivered)
+
+
 @dataclass(frozen=True, slots=True)
 class Defect:
     """A named defect and the property whose checker must catch it."""
@@ -323,6 +348,8 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("repeat a token's number", 15, lambda _: SpoiltTokens(_repeat_token_seq)),
         Defect("forget the frames of a rotation", 15, lambda _: SpoiltTokens(_forget_backlog)),
         Defect("request a frame twice", 15, lambda _: SpoiltTokens(_request_twice)),
+        Defect("go operational a visit early", 15, lambda _: HastyRecovery()),
+        Defect("release frames that others lack", 15, lambda _: HastyRelease()),
         Defect("send more than a window", 15, lambda _: SendsTooMuch()),
     )
 }

@@ -71,6 +71,7 @@ class Recorder:
     def failed(self, process: Process, how: str) -> None:
         """A life of a node ends."""
         self._add(process, Failed(self._next(), self._kernel.now))
+        self.rules.ended(process.node_id)
         self.trace.write(str(process), how)
 
     def note(self, process: Process | str, what: str) -> None:

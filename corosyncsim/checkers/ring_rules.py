@@ -3,10 +3,11 @@
 Token: its sequence number grows with every hop, and a ring has one live token: a number that was used before may leave a node
 only as the repetition of the very frame that this node sent last. Flow control: the token's count of frames in the last rotation
 is exact and never above the window; how the members share it is theirs to choose. Frames: the ring gives each sequence number
-once, in order, to one frame. Retransmission lists are bounded, free of repeats, and ask for nothing that was never sent. Inside
-a node: received without gaps ≤ highest received; delivered ≤ received without gaps; no frame is freed before every member has
-it, which is what freeing at the lower of two successive token arus is for. Source: Amir et al., ACM TOCS 13(4), 1995, section 4
-and the flow control of section 7.
+once, in order, to one frame. No ordinary frame leaves before every member is operational. Retransmission lists are bounded, free
+of repeats, and ask for nothing that was never sent. Inside a node: received without gaps ≤ highest received; delivered ≤ received
+without gaps; no frame is freed before every member has it, which is what freeing at the lower of two successive token arus is
+for. Source: Amir et al., ACM TOCS 13(4), 1995, section 4 and the flow control of section 7; that members become operational
+before the first frame is section 6.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class _RingState:
     members: tuple[int, ...] = ()
     received: dict[int, int] = field(default_factory=dict)
     freed: int = 0
+    ready: set[int] = field(default_factory=set)
+    """Who has been operational on this ring, or has ended his life since."""
 
 
 class RingRules:
@@ -87,6 +90,12 @@ class RingRules:
             self._broken(node_id, time, f"ring {ring} stands at frame {state.highest}, so the next should not be {frame.seq}")
         if frame.originator != node_id:
             self._broken(node_id, time, f"frame {frame.seq} of ring {ring} is from {frame.originator}, who should send it first")
+        if not frame.encapsulates:
+            for member in state.members:
+                if member not in state.ready and member != node_id:
+                    self._broken(
+                        node_id, time, f"frame {frame.seq} of ring {ring} should wait until node {member} is operational"
+                    )
         state.frames[frame.seq] = raw
         state.highest = max(state.highest, frame.seq)
         return True
@@ -144,6 +153,7 @@ class RingRules:
             )
         if not p.operational:
             return
+        state.ready.add(node_id)
         if p.delivered > p.received_without_gaps:
             self._broken(
                 node_id,
@@ -155,6 +165,11 @@ class RingRules:
             for member in state.members:
                 if state.received.get(member, 0) < p.freed:
                     self._broken(node_id, time, f"frame {p.freed} should be kept until node {member} has it")
+
+    def ended(self, node_id: int) -> None:
+        """A life ended; the rings that it was to be in may go on without it until they notice."""
+        for state in self._rings.values():
+            state.ready.add(node_id)
 
     def installed(self, ring: Ring, members: tuple[int, ...]) -> None:
         """A regular configuration was installed somewhere."""
