@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import traceback
+from collections.abc import Callable
 
 from demo.cluster import Cluster
 from demo.screen import Screen
@@ -32,6 +34,8 @@ async def main(screen: Screen) -> int:
         status = 0 if held else FAILED
     except TimeoutError:
         screen.claim(f"the demo ends within {LIMIT:.0f} s", False)
+    except Exception:
+        screen.raw(traceback.format_exc().splitlines())
     except asyncio.CancelledError:
         if not interrupted:
             raise
@@ -40,6 +44,7 @@ async def main(screen: Screen) -> int:
         logs = [] if status == 0 else last_log_lines(cluster)
         if interrupted:
             screen.note(f"interrupted by {signal.Signals(interrupted[0]).name}: cleaning up")
+        on_signals(lambda _number: None)  # Nothing interrupts this: it takes less than a second.
         await cluster.clean_up()
     traces = cluster.traces()
     screen.claim(" ".join(["nothing is left: no process, no file, nothing in /dev/shm", *traces]), not traces)
@@ -72,7 +77,7 @@ def last_log_lines(cluster: Cluster) -> list[str]:
 
 
 def cancelled_by_signals() -> list[int]:
-    """Let Ctrl-C, or any wish of the system to end us, cancel the present task once; the list gets the signal's number."""
+    """Let a signal cancel the present task, once; the list gets its number."""
     task = asyncio.current_task()
     assert task is not None
     received: list[int] = []
@@ -82,9 +87,14 @@ def cancelled_by_signals() -> list[int]:
             received.append(number)
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+    on_signals(interrupt)
     return received
+
+
+def on_signals(handler: Callable[[int], None]) -> None:
+    """What Ctrl-C, a lost terminal, or the system's wish that we end shall do."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, handler, number)
 
 
 if __name__ == "__main__":

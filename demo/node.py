@@ -91,6 +91,11 @@ class Node:
             raise RuntimeError(f"node {self.node_id} was not started")
         return self._process.pid
 
+    @property
+    def exit_status(self) -> int | None:
+        """None while the daemon runs."""
+        return None if self._process is None else self._process.returncode
+
     async def start(self) -> None:
         """Start the daemon, in a session of its own. It is not ready yet."""
         self._forget()
@@ -111,14 +116,14 @@ class Node:
         self.state = "killed"
         self._process.kill()
 
-    async def stop(self) -> int:
-        """Ask the daemon to stop, as init would, and return its exit status."""
+    async def stop(self) -> None:
+        """Ask the daemon to stop, as init would, and wait for its end."""
         assert self._process is not None
         self.state = "stopping"
         self._process.send_signal(signal.SIGTERM)
-        status = await self._process.wait()
+        await self._process.wait()
         self.state = "stopped"
-        return status
+        self._changes.notify()
 
     async def reap(self) -> None:
         """Wait for the end of both processes, as far as they were started."""
