@@ -96,8 +96,12 @@ class IpcPrograms:
         """0, -EAGAIN before the first synchronisation, or -EACCES (reference ipc section 1.6)."""
         if not self._accepting:
             return -errno.EAGAIN
-        if 0 in (uid, gid) or uid == self._daemon_uid or self._turns.begin_turn().allowed(uid, gid):
+        if 0 in (uid, gid) or uid == self._daemon_uid:
             return 0
+        host = self._turns.begin_turn()
+        if host.allowed(uid, gid):
+            return 0
+        host.log("error", f"Denied connection attempt from {uid}:{gid}")
         return -errno.EACCES
 
     def connected(self, connection: Connection) -> None:
