@@ -96,7 +96,7 @@ class ServerProcess:
         return AsyncCaller(SERVICE, socket_directory=self.directory)
 
     def raw_client(self, max_message_size: int = 1048576) -> RawClient:
-        return RawClient(self.directory, max_message_size)
+        return RawClient(handshake.socket_address(SERVICE, None, self.directory), max_message_size)
 
     def ring_directories(self) -> list[str]:
         return [name for name in os.listdir(self.directory) if name.startswith("qb-")]
@@ -127,8 +127,7 @@ def running_server(**options: Any) -> Iterator[ServerProcess]:
 class RawClient:
     """A connection whose rings and socket the test writes as it likes."""
 
-    def __init__(self, directory: str, max_message_size: int) -> None:
-        address = handshake.socket_address(SERVICE, None, directory)
+    def __init__(self, address: bytes | str, max_message_size: int = handshake.DEFAULT_MAX_MESSAGE_SIZE) -> None:
         self.socket, self.accepted = handshake.connect(address, max_message_size, PATIENCE)
         self.socket.settimeout(PATIENCE)
         self.request_header, self.request_data = _map_ring(self.accepted.request_prefix)
