@@ -15,9 +15,11 @@ from corosyncd.executive.actions import Action, Exit, Log, Ready, ReloadConfigur
 from corosyncd.executive.key_keeper import KeyKeeper
 from corosyncd.executive.members import Members
 from corosyncd.executive.record import (
+    BARRIER_TAG,
     CREDIT_LIMIT,
     CREDIT_QUANTUM,
     OUTSTANDING_HIGH_MARK,
+    SYNC_TAG,
     EngineRecord,
     Phase,
 )
@@ -136,6 +138,7 @@ class Executive:
         self.router.flush(now)
         if change.kind is ConfigurationKind.TRANSITIONAL:
             self.members.left(change.left)
+            self._withdraw_round()
             self.sync.abandon()
             self.sync.transitional = change.members
             self.keys.publish(self.members.take_keys())
@@ -149,6 +152,12 @@ class Executive:
         self.keys.publish(self.members.take_keys())
         local = [engine.service_id for engine in self.engines.values() if engine.synchronised]
         self.sync.start(transitional, change.members, change.ring_id, local)
+
+    def _withdraw_round(self) -> None:
+        """What the round that ends here has not sent is of no use to the next one."""
+        self.ring.withdraw(BARRIER_TAG)
+        for service in self.router.services:
+            self.ring.withdraw(SYNC_TAG + service)
 
     def deliver(self, messages: Sequence[tuple[int, Group, bytes]], now: float) -> None:
         """Messages in total order."""
@@ -242,7 +251,7 @@ class Executive:
 
     def send_sync(self, message: bytes) -> None:
         """Multicast for the barrier protocol."""
-        self.ring.submit(Group.SYNC, [message], Queue.SYNC, now=self.now)
+        self.ring.submit(Group.SYNC, [message], Queue.SYNC, tag=BARRIER_TAG, now=self.now)
 
     def close_gates(self) -> bool:
         """Tell every engine the configuration; GATE_CLOSED comes back from each."""
@@ -328,12 +337,12 @@ class Executive:
         self.sync.activated(engine.service_id, ring_id)
 
     def _multicast(self, engine: EngineRecord, ring_id: RingId, kind: int, bodies: list[bytes]) -> None:
-        queue = Queue.NORMAL
+        queue, tag = Queue.NORMAL, engine.service_id
         if kind == SYNC:
             if ring_id != self.ring_id or self.sync.service != engine.service_id:
                 return
             engine.sync_data_sent = True
-            queue = Queue.SYNC
+            queue, tag = Queue.SYNC, SYNC_TAG + engine.service_id
         elif kind == CURRENT and self.sync.in_process:
             queue = Queue.SYNC
         if queue is Queue.NORMAL:
@@ -342,7 +351,7 @@ class Executive:
         self.router.outgoing(
             engine,
             bodies,
-            lambda good: self.ring.submit(Group.ENGINES, good, queue, tag=engine.service_id, now=self.now),
+            lambda good: self.ring.submit(Group.ENGINES, good, queue, tag=tag, now=self.now),
         )
 
     def _consumed(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:

@@ -22,6 +22,9 @@ READY_LIMIT = 5.0
 DEATH_LIMIT = 3
 """So many deaths of one engine within ``DEATH_WINDOW`` seconds end the node."""
 DEATH_WINDOW = 60.0
+SYNC_TAG = 64
+"""Tags of queued messages: a service id for ordinary ones, this plus the service id for those of a round."""
+BARRIER_TAG = 128
 
 
 class Phase(Enum):

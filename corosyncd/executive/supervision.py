@@ -13,6 +13,7 @@ from corosyncd.executive.record import (
     DEATH_WINDOW,
     PROGRESS_LIMIT,
     READY_LIMIT,
+    SYNC_TAG,
     EngineRecord,
     Phase,
 )
@@ -120,6 +121,7 @@ class Supervision:
         executive.log("SERV", "error", f"Engine {engine.name} has died: {reason}")
         engine.phase = Phase.ABSENT
         executive.ring.withdraw(engine.service_id)
+        executive.ring.withdraw(SYNC_TAG + engine.service_id)
         if executive.sync.in_process and engine.sync_data_sent:
             self._reform = True
         kept_on = engine.reset_link()

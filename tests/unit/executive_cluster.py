@@ -26,12 +26,13 @@ class ScriptedRing:
         self.gathers = 0
         self.left = False
         self.hold_normal = False
+        self.hold_sync = False
 
     def submit(
         self, group: Group, messages: Sequence[bytes], queue: Queue = Queue.NORMAL, tag: int = 0, now: float = 0.0
     ) -> None:
         for message in messages:
-            if queue is Queue.SYNC or not (self.in_sync or self.hold_normal):
+            if (queue is Queue.SYNC and not self.hold_sync) or not (self.in_sync or self.hold_normal):
                 self.order.append((self.node_id, group, message))
             else:
                 self.waiting.append((tag, group, message))

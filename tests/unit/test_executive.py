@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corosyncd.executive.actions import Exit, Ready, SpawnEngine, StartRing
+from corosyncd.executive.record import BARRIER_TAG
 from corosyncd.executive.sync import Phase
 from corosyncd.keyspace.values import text, uint32
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
@@ -278,6 +279,23 @@ def test_after_sync_data_of_a_dead_engine_the_ring_is_formed_once_more() -> None
     cluster.configure([1])
     cluster.settle()
     assert node.ring.gathers == 2
+
+
+def test_sync_data_that_an_aborted_round_has_not_sent_is_withdrawn_and_ordinary_messages_stay() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.ring.hold_sync = True
+    cpg = node.engines["cpg"]
+    cluster.configure()
+    cluster.settle()
+    leave = cpg.message(1, b"leave")
+    node.say(cpg, ToExecutive.MULTICAST, 0, [len(leave)], bodies=[leave])
+    assert [tag for tag, _group, _message in node.ring.waiting] == [BARRIER_TAG, 2]
+    node.ring.hold_sync = False
+    cluster.configure([1])
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.COMPLETE
+    assert cpg.delivered == [(1, 1, leave)]
 
 
 def test_deliveries_behind_the_unconfirmed_batch_are_handed_on_to_the_successor() -> None:
