@@ -42,10 +42,10 @@ async def main(screen: Screen) -> int:
         status = 128 + interrupted[0]
     finally:
         logs = [] if status == 0 else last_log_lines(cluster)
-        if interrupted:
-            screen.note(f"interrupted by {signal.Signals(interrupted[0]).name}: cleaning up")
-        on_signals(lambda _number: None)  # Nothing interrupts this: it takes less than a second.
+        on_signals(lambda _number: None)  # Nothing interrupts this, not even a terminal that is no more: no output before it.
         await cluster.clean_up()
+    if interrupted:
+        screen.note(f"interrupted by {signal.Signals(interrupted[0]).name}")
     traces = cluster.traces()
     screen.claim(" ".join(["nothing is left: no process, no file, nothing in /dev/shm", *traces]), not traces)
     if logs and not interrupted:

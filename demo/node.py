@@ -84,6 +84,10 @@ class Node:
         """The last decision, if it is about the present ring."""
         return self.ring is not None and self.decisions[-1:] == [(self.ring, True)]
 
+    def kept_quorum(self, since: int) -> bool:
+        """Whether every decision after the first ``since`` was that the ring is quorate."""
+        return all(quorate for _ring, quorate in self.decisions[since:])
+
     @property
     def pid(self) -> int:
         """Of the executive. Raises RuntimeError before the first ``start``."""

@@ -20,6 +20,8 @@ from rich.text import Text
 from demo.node import Node
 
 REFRESHES_A_SECOND = 8
+MARGIN = 4
+"""Columns that stay free beside the rows, for the terminal's echo of Ctrl-C."""
 _STATE_STYLES = {"in the ring": "green", "starting": "yellow", "stopping": "yellow", "killed": "bold red"}
 COLUMNS = ("node", "address", "state", "ring id", "members", "quorate", "delivered")
 
@@ -114,7 +116,7 @@ class Screen:
         self._console.print(line)
 
     def _rows(self) -> Table:
-        table = Table(box=box.ROUNDED, expand=True, border_style="dim", header_style="bold")
+        table = Table(box=box.ROUNDED, width=self._console.width - MARGIN, border_style="dim", header_style="bold")
         for name in COLUMNS:
             table.add_column(name, justify="right" if name == "delivered" else "left", no_wrap=True)
         for node in self._nodes:
