@@ -208,15 +208,20 @@ class NamedSemaphore:
 
 
 class SystemVSemaphore:
-    """A System V semaphore (sysv_ipc), for containers whose /dev/shm cannot be used. Its value ends at 32,767."""
+    """A System V semaphore (sysv_ipc), for containers whose /dev/shm cannot be used. Its value ends at 32,767.
 
-    __slots__ = ("_busy", "_semaphore", "key")
+    Unlike a POSIX one it is gone for all its users when one removes it. Then it counts nothing: who removed it has gone too, and
+    says so in another way.
+    """
+
+    __slots__ = ("_busy", "_removed", "_semaphore", "key")
 
     def __init__(self, key: int | None) -> None:
         """Open the one with that ``key``; with None, make one under a fresh key (mode 0600, value 0). Raises OSError."""
         import sysv_ipc
 
         self._busy: type[Exception] = sysv_ipc.BusyError
+        self._removed: type[Exception] = sysv_ipc.ExistentialError
         try:
             if key is None:
                 self._semaphore: Any = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX, mode=0o600)
@@ -233,6 +238,8 @@ class SystemVSemaphore:
         if count:
             try:
                 self._semaphore.release(count)
+            except self._removed:
+                pass
             except (OSError, ValueError, OverflowError) as error:
                 raise SemaphoreOverflow from error
 
@@ -240,7 +247,7 @@ class SystemVSemaphore:
         """See Semaphore."""
         try:
             self._semaphore.acquire()
-        except self._busy:
+        except (self._busy, self._removed):
             return False
         return True
 
@@ -250,13 +257,16 @@ class SystemVSemaphore:
         if count:
             try:
                 self._semaphore.acquire(None, count)
-            except self._busy:
+            except (self._busy, self._removed):
                 return 0
         return count
 
     def value(self) -> int:
         """See Semaphore."""
-        return int(self._semaphore.value)
+        try:
+            return int(self._semaphore.value)
+        except self._removed:
+            return 0
 
     def wait(self, timeout: float | None) -> bool:
         """See Semaphore."""
@@ -275,7 +285,7 @@ class SystemVSemaphore:
                 raise OSError(number, os.strerror(number))
 
     def unlink(self) -> None:
-        """Remove it; System V semaphores outlive their users otherwise, and later use by either side fails."""
+        """Remove it; System V semaphores outlive their users otherwise."""
         self._semaphore.remove()
 
     def close(self) -> None:

@@ -135,3 +135,14 @@ def test_waiting_uses_the_wall_clock_as_c_peers_do() -> None:
 def test_clients_need_neither_posix_ipc_nor_sysv_ipc() -> None:
     code = "import sys, coroipc.caller; sys.exit(any(name in sys.modules for name in ('posix_ipc', 'sysv_ipc')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_system_v_semaphore_that_one_side_removed_counts_nothing_on_the_other() -> None:
+    ours = SystemVSemaphore(None)
+    theirs = SystemVSemaphore(ours.key)
+    ours.post(2)
+    ours.unlink()
+    theirs.post()
+    assert theirs.value() == 0
+    assert not theirs.try_wait()
+    assert theirs.take(1) == 0
