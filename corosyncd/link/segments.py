@@ -189,9 +189,18 @@ def sweep() -> None:
         key, creator, users = int(fields[0]), fields[4], int(fields[6])
         if key & ~_KEY_MASK == KEY_PREFIX and users == 0 and not _lives(int(creator)):
             with suppress(OSError, sysv_ipc.Error):
-                segment = SystemVSegment.attach(key)
-                segment.unlink()
-                segment.close()
+                _remove_system_v(key)
+
+
+def _remove_system_v(key: int) -> None:
+    """Remove a segment, with those of its semaphores that are still there: who left it may have died in the middle of that."""
+    memory = sysv_ipc.SharedMemory(key)
+    words = KEY_WORDS.unpack(memory.read(KEY_WORDS.size))
+    memory.detach()
+    for word in filter(None, words):  # Zero: it died before they were made.
+        with suppress(FileNotFoundError, sysv_ipc.ExistentialError):
+            SystemVSemaphore(_signed(word)).unlink()
+    memory.remove()
 
 
 def _semaphore_names(base: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sysv_ipc
 
 from corosyncd.link import segments
 from corosyncd.link.frames import Direction, Frame
@@ -192,6 +193,24 @@ def test_a_sweep_removes_what_a_killed_executive_left_and_nothing_else(kind: str
         segments.attach(left)
     LinkEnd.attach(description, doorbell).close()
     end.close()
+
+
+def test_a_sweep_removes_a_system_v_segment_whose_semaphores_are_gone_already() -> None:
+    readable, writable = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        segment = segments.SystemVSegment.create(SMALL_RING)
+        for semaphore in segment.semaphores:
+            semaphore.unlink()  # type: ignore[attr-defined]
+        os.write(writable, b"%d" % segment.description[1])
+        os._exit(0)
+    os.waitpid(pid, 0)
+    key = int(os.read(readable, 20))
+    os.close(readable)
+    os.close(writable)
+    segments.sweep()
+    with pytest.raises(sysv_ipc.ExistentialError):
+        sysv_ipc.SharedMemory(key)
 
 
 def test_garbage_in_the_ring_breaks_the_link() -> None:
