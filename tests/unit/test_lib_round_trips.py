@@ -57,7 +57,7 @@ MESSAGES: dict[type, st.SearchStrategy[Any]] = {
         (cpg.MembershipRequest, GROUP),
         (cpg.MembershipResponse, ADDRESSES),
         (cpg.LocalResponse, U32),
-        (cpg.IterationRequest, GROUP, U32),
+        (cpg.IterationRequest, GROUP, st.just(int(cpg.Iteration.ONE_GROUP))),
         (cpg.IterationResponse, U64),
         (cpg.IterationNextResponse, GROUP, U32, U32),
         (cpg.ConfigurationChange, GROUP, ADDRESSES, ADDRESSES, ADDRESSES),
