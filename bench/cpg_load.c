@@ -6,8 +6,10 @@
  *   cpg_load witness GROUP                   deliver until a sender says "stop"
  *
  * Every message bears its sender's counter and a pattern that follows from it; a gap, a repeat or a wrong byte ends the program
- * with status 1. One line of JSON on standard output; "order" is a hash over (sender, counter) of everything delivered.
+ * with status 1. One line of JSON on standard output; "order" is a hash over (sender, counter) of everything delivered, and
+ * "rotations" the tokens that this node received while it sent.
  */
+#include <corosync/cmap.h>
 #include <corosync/cpg.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -18,7 +20,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP = 1, HEADER = 16, SENDERS = 64, BATCH = 64 };
+enum { STOP = 1, HEADER = 16, SENDERS = 64, BATCH = 64, PATIENCE_SECONDS = 30 };
+
+/* Repeat a request that a daemon has no time for while its ring forms. */
+#define PERSIST(what, call)                                                                                                     \
+	do {                                                                                                                    \
+		double give_up = now() + PATIENCE_SECONDS;                                                                      \
+		while ((error = (call)) == CS_ERR_TRY_AGAIN && now() < give_up) {                                               \
+			usleep(1000);                                                                                           \
+		}                                                                                                               \
+		if (error != CS_OK) {                                                                                           \
+			fail(what, error);                                                                                      \
+		}                                                                                                               \
+	} while (0)
 
 struct sender {
 	uint32_t node;
@@ -152,6 +166,15 @@ static void wait_and_dispatch(cpg_handle_t handle, int fd, int timeout_ms)
 	}
 }
 
+/* The daemon's count of tokens received: one a rotation. */
+static uint64_t tokens_received(cmap_handle_t statistics)
+{
+	uint64_t value = 0;
+	cs_error_t error;
+	PERSIST("cmap_get of stats.srp.orf_token_rx", cmap_get_uint64(statistics, "stats.srp.orf_token_rx", &value));
+	return value;
+}
+
 static void report(const char *mode, double seconds)
 {
 	printf("{\"mode\": \"%s\", \"messages\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"seconds\": %.6f, \"order\": \"%016" PRIx64 "\"", mode,
@@ -171,16 +194,15 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	own_pid = (uint32_t)getpid();
-	if ((error = cpg_initialize(&handle, &callbacks)) != CS_OK) {
-		fail("cpg_initialize", error);
+	if (strlen(argv[2]) > CPG_MAX_NAME_LENGTH) {
+		fail("the group's name is too long", (int)strlen(argv[2]));
 	}
-	cpg_local_get(handle, &own_node);
-	cpg_fd_get(handle, &fd);
+	PERSIST("cpg_initialize", cpg_initialize(&handle, &callbacks));
+	PERSIST("cpg_local_get", cpg_local_get(handle, &own_node));
+	PERSIST("cpg_fd_get", cpg_fd_get(handle, &fd));
 	group.length = strlen(argv[2]);
 	memcpy(group.value, argv[2], group.length);
-	if ((error = cpg_join(handle, &group)) != CS_OK) {
-		fail("cpg_join", error);
-	}
+	PERSIST("cpg_join", cpg_join(handle, &group));
 	while (!joined) {
 		wait_and_dispatch(handle, fd, 1000);
 	}
@@ -202,8 +224,11 @@ int main(int argc, char **argv)
 	unsigned char *message = malloc(size < HEADER ? HEADER : size);
 	struct iovec iov = {.iov_base = message, .iov_len = size < HEADER ? HEADER : size};
 	uint64_t sent = 0;
+	if (message == NULL || amount <= 0) {
+		fail("SIZE or the amount is not usable", 0);
+	}
 	if (strcmp(argv[1], "latency") == 0) {
-		size_t count = (size_t)amount;
+		size_t count = amount < 1 ? 1 : (size_t)amount;
 		double *samples = malloc(count * sizeof(double));
 		for (size_t i = 0; i < count; i++) {
 			fill(message, iov.iov_len, sent, i + 1 == count ? STOP : 0);
@@ -225,6 +250,9 @@ int main(int argc, char **argv)
 		printf(", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n", samples[count / 2] * 1e6, samples[count * 99 / 100] * 1e6,
 		       samples[count - 1] * 1e6);
 	} else {
+		cmap_handle_t statistics;
+		PERSIST("cmap_initialize_map", cmap_initialize_map(&statistics, CMAP_MAP_STATS));
+		uint64_t tokens = tokens_received(statistics);
 		double start = now();
 		double end = start + amount;
 		while (now() < end) {
@@ -246,6 +274,8 @@ int main(int argc, char **argv)
 			wait_and_dispatch(handle, fd, 1000);
 		}
 		double seconds = now() - start;
+		tokens = tokens_received(statistics) - tokens;
+		cmap_finalize(statistics);
 		fill(message, iov.iov_len, sent, STOP);
 		while ((error = cpg_mcast_joined(handle, CPG_TYPE_AGREED, &iov, 1)) == CS_ERR_TRY_AGAIN) {
 			wait_and_dispatch(handle, fd, 1);
@@ -255,7 +285,8 @@ int main(int argc, char **argv)
 			wait_and_dispatch(handle, fd, 1000);
 		}
 		report("throughput", seconds);
-		printf(", \"per_second\": %.0f, \"megabytes_per_second\": %.2f}\n", counted / seconds, counted * iov.iov_len / seconds / 1e6);
+		printf(", \"per_second\": %.1f, \"megabytes_per_second\": %.3f, \"rotations\": %" PRIu64 "}\n", counted / seconds,
+		       counted * iov.iov_len / seconds / 1e6, tokens);
 	}
 	free(message);
 	cpg_finalize(handle);

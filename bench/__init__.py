@@ -1,0 +1,1 @@
+"""Measurements: our cluster against a stock one (``make bench``), and what single parts cost."""
