@@ -96,10 +96,12 @@ class Membership:
 
         We agreed on who had failed when the ring was agreed on, so its sets are the newer ones. Without this the members that had
         installed the ring and those that had not would accuse the node that made them gather, and be accused by it, without end.
+        A node that it does not name at all was forgotten when it installed the ring: neither accuse it nor wait for it.
         """
-        for node in join.proc:
-            if node not in join.failed:
-                self.failed.pop(node, None)
+        for node in self.failed.keys() - set(join.failed):
+            del self.failed[node]
+            if node not in join.proc:
+                self.proc.pop(node, None)
 
     def consider(self, join: MembJoin) -> Verdict:
         """Process a join (§3.4): agree with it, learn from it, or neither."""
