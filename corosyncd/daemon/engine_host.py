@@ -135,6 +135,8 @@ def run_engine(options: EngineOptions, doorbell: socket.socket, log: socket.sock
         try:
             process = EngineProcess(loop, options, doorbell, log, listener)
         except Exception:
+            if _has_ended(doorbell):
+                return 0  # The executive has given up the start, and taken the link's names away.
             LogWriter(log).write("crit", f"the engine {options.engine} cannot start:\n{traceback.format_exc()}")
             return EXIT_ENGINE_FAILED
         loop.run_forever()
@@ -142,6 +144,16 @@ def run_engine(options: EngineOptions, doorbell: socket.socket, log: socket.sock
         return process.status
     finally:
         loop.close()
+
+
+def _has_ended(doorbell: socket.socket) -> bool:
+    """Whether the other end of a doorbell is closed and nothing is left to read."""
+    try:
+        return not doorbell.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 from collections.abc import Iterator
 
@@ -262,3 +263,15 @@ def test_an_engine_that_cannot_be_loaded_says_why_and_ends(fork_server: ForkServ
         assert exited.status == EXIT_ENGINE_FAILED
     finally:
         executive.close()
+
+
+def test_an_engine_whose_start_was_given_up_ends_without_a_complaint(fork_server: ForkServer) -> None:
+    os.kill(fork_server.pid, signal.SIGSTOP)
+    executive = Executive(fork_server)
+    executive.end.close()
+    os.kill(fork_server.pid, signal.SIGCONT)
+    spawned, exited = reports(fork_server, 2)
+    assert isinstance(spawned, Spawned)
+    assert exited == Exited("toy", spawned.pid, 0)
+    assert executive.lines() == []
+    executive.close()
