@@ -60,6 +60,12 @@ def eventually(probe: Callable[[], T], what: str, explain: Callable[[], str] = s
         time.sleep(POLL_SECONDS)
 
 
+def environment() -> dict[str, str]:
+    """For a process that finds this checkout's packages before all others."""
+    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 def processes_in(folder: Path) -> dict[int, str]:
     """Pid and title of every process that works inside a folder."""
     found = {}
@@ -117,7 +123,7 @@ class Node:
 
     def environment(self) -> dict[str, str]:
         """What this node's daemon runs with."""
-        return os.environ | {"PYTHONPATH": str(CHECKOUT), "NOTIFY_SOCKET": f"@{self.instance}"}
+        return environment() | {"NOTIFY_SOCKET": f"@{self.instance}"}
 
     def start(self) -> None:
         """Start the daemon; does not wait for it."""
@@ -375,7 +381,7 @@ class Cluster:
         """Start a Python program with this checkout's packages; it ends with the cluster at the latest."""
         child = subprocess.Popen(
             [sys.executable, *arguments],
-            env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
