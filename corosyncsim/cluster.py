@@ -11,6 +11,7 @@ from corosyncd.totem.timeouts import Parameters, derive
 from corosyncsim.checkers.ring_rules import Progress
 from corosyncsim.defects import Distorted
 from corosyncsim.faults import Plan
+from corosyncsim.history import Process
 from corosyncsim.kernel import Kernel
 from corosyncsim.network import Network
 from corosyncsim.node import Core, MakeCore, Power, SimulatedNode
@@ -57,6 +58,14 @@ class Cluster:
     def ring_ids(self) -> set[RingId]:
         """The rings that the live nodes belong to, or try to form."""
         return {node.core.ring_id for node in self.nodes.values() if node.core is not None}
+
+    def leaving(self) -> frozenset[Process]:
+        """The lives that are on the way from their last configuration to another; those without any are not."""
+        return frozenset(
+            node.process
+            for node in self.nodes.values()
+            if node.core is not None and node.configuration and node.core.ring_id != node.configuration.ring_id
+        )
 
     def still_apart(self) -> list[str]:
         """Why the live nodes are not one configuration: one line each, empty when they are."""

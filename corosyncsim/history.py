@@ -143,6 +143,8 @@ class Quiet(NamedTuple):
     drained_at: float | None
     undelivered: tuple[tuple[Process, Message], ...]
     still_apart: tuple[str, ...]
+    leaving: frozenset[Process] = frozenset()
+    """Who was on the way from its last configuration to another when the run ended."""
 
 
 @dataclass

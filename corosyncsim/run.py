@@ -119,7 +119,7 @@ def _quiet(cluster: Cluster) -> Quiet:
         drained_by = cluster.kernel.now + DRAIN_BOUND
         if united_at is None or united_at > united_by:
             apart = cluster.still_apart() or [f"one configuration only at {united_at} s"]
-            return Quiet(began, united_by, None, drained_by, None, (), tuple(apart))
+            return Quiet(began, united_by, None, drained_by, None, (), tuple(apart), cluster.leaving())
         ring_ids = cluster.ring_ids()
         drained_at, missing = _drain(cluster, drained_by, ring_ids)
         if cluster.ring_ids() == ring_ids:

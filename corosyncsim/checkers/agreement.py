@@ -25,6 +25,8 @@ def check(history: History) -> Iterator[Violation]:
             installed.setdefault(epoch.ring, set()).add(process.node_id)
     end = max((events[-1].time for events in history.events.values() if events), default=0.0)
     for process in history.lives():
+        if process in history.quiet.leaving:
+            continue
         last = history.epochs[process][-1]
         if last.transitional is not None:
             yield PROPERTY.broken(

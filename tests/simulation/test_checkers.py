@@ -432,6 +432,14 @@ def test_losing_the_disk_may_repeat_a_ring_id_but_not_while_it_is_kept() -> None
     assert found(story, 4) == []
 
 
+def test_who_is_leaving_a_configuration_needs_nobody_in_it() -> None:
+    story = left_behind()
+    assert found(story, 3)
+    assert story.history.quiet is not None
+    story.history.quiet = story.history.quiet._replace(leaving=frozenset((ONE,)))
+    assert found(story, 3) == []
+
+
 def test_a_failed_sender_need_not_deliver_its_own_message() -> None:
     story = pair()
     story.send(ONE, 0, R1)
