@@ -106,7 +106,7 @@ class Executive:
         self.end, description, doorbell = LinkEnd.create("toy", kind)
         self.log, log = log_channel()
         self.heard: list[tuple[RingId, list[Any], list[bytes]]] = []
-        options = EngineOptions(engine, 1, description, kept)
+        options = EngineOptions(engine, 1, description, kept, daemon_uid=os.getuid())
         fork_server.spawn("toy", options, doorbell, log, self.listener, below_maximum)
         doorbell.close()
         log.close()
