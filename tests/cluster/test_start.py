@@ -48,7 +48,8 @@ def command(node: Node, *options: str) -> subprocess.CompletedProcess[str]:
 def wrong(node: Node) -> None:
     """Write a configuration with three errors, on lines 2, 4 and 8."""
     nodes = "".join(f"    - {{ring0_addr: 127.0.0.{number}, nodeid: 1}}\n" for number in (1, 2))
-    node.file.write_text(f"totem:\n  version: 3\n  transport: udpu\n  token: soon\nnodelist:\n  node:\n{nodes}")
+    system = f"system:\n  state_dir: {node.state}\n"
+    node.file.write_text(f"totem:\n  version: 3\n  transport: udpu\n  token: soon\nnodelist:\n  node:\n{nodes}{system}")
 
 
 def test_a_wrong_configuration_is_answered_with_all_its_errors_and_nothing_is_started(node: Node) -> None:
