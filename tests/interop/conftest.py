@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from libcmap import Cmap
 from tests.interop.clients import NODES, Clients
+from tests.interop.transcripts import compile_participant
 from tests.lab import Lab, missing_requirements
 
 DAEMONS = ("stock", "ours")
@@ -21,6 +23,12 @@ def requirements() -> None:
     missing = missing_requirements()
     if missing:
         pytest.fail(f"interop tests need {'; '.join(missing)}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """participant.c, compiled against the distribution's libcpg."""
+    return compile_participant(tmp_path_factory.mktemp("participant"))
 
 
 @pytest.fixture(scope="module", params=DAEMONS)
