@@ -17,9 +17,9 @@ from corosyncd.link.frames import LARGEST_FRAME, Direction, Frame, decode
 from corosyncd.link.outbox import Outbox
 from corosyncd.link.segments import PosixSegment, Segment, SystemVSegment, attach
 
-RING_BYTES: Final = 4 * 1024 * 1024
-"""Size of each of the two rings: several of the largest frames."""
 SMALLEST_RING: Final = 2 * LARGEST_FRAME
+RING_BYTES: Final = 2304 * 1024
+"""Size of each of the two rings: two of the largest frames. Locked memory makes all of them resident, five links a node."""
 RECEIVE_BYTES: Final = 2 * LARGEST_FRAME
 """Bytes of frames taken in one go."""
 _PAGE: Final = 4096

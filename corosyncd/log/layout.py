@@ -11,8 +11,6 @@ from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 
-import structlog
-
 from corosyncd.log.levels import WORDS
 from corosyncd.log.records import Record, Where
 from corosyncd.log.settings import Settings
@@ -79,6 +77,8 @@ def stock_renderer(settings: Settings, host: str) -> Render:
 
 def json_renderer(host: str) -> Render:
     """One JSON object a record, on one line; on syslog behind the usual head."""
+    # Here, since it costs ten megabytes that the stock layout does not need.
+    import structlog
 
     write_json = structlog.processors.JSONRenderer()
 
