@@ -102,12 +102,19 @@ class Boot:
         self._local: dict[str, Any] = outcome.local
         self._node_id: int = self._local["node_id"]
         self._stack = ExitStack()
+        self._logging = False
         self._reload_task: asyncio.Task[None] | None = None
 
     def run(self) -> int:
         """Start, work, stop; the exit status. Raises StartError, LockError, ring_store.StoreError, BindError."""
         with self._stack:
-            return self._run()
+            try:
+                return self._run()
+            except (StartError, LockError, ring_store.StoreError, BindError) as error:
+                if self._logging:
+                    # In the background nobody sees what the caller prints.
+                    producer.write("MAIN", "error", str(error))
+                raise
 
     def _run(self) -> int:
         prepare_folders(self._settings)
@@ -172,6 +179,7 @@ class Boot:
         child, sock = log_process.start()
         settings, complaints = from_keys(self._outcome.keys, self._settings["log_dir"])
         channel = producer.configure(sock, settings)
+        self._logging = True
 
         def stop() -> None:
             channel.close()

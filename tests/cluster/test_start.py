@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.harness import DEADLINE, Cluster, Node
+from tests.cluster.harness import DEADLINE, Cluster, Node, eventually
 
 USAGE, CONFIGURATION, TOTEM, STATE_DIRECTORY, RUNNING, SERVICE, RING_STORE = 1, 8, 15, 16, 18, 20, 21
 """Exit statuses, as in corosync(8)'s sources."""
@@ -95,6 +95,16 @@ def test_a_port_in_use_is_named(cluster: Cluster, node: Node) -> None:
         status, lines = refusal(node)
     assert status == TOTEM
     assert lines == [f"corosyncd: cannot bind UDP {node.address} port {cluster.port}: Address already in use"]
+
+
+def test_in_the_background_the_log_says_why(cluster: Cluster, node: Node) -> None:
+    logfile = node.folder / "corosync.log"
+    cluster.configure(node, logging={"to_stderr": "no", "to_logfile": "yes", "logfile": str(logfile)})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind((node.address, cluster.port))
+        assert command(node).returncode == 0
+        eventually(lambda: not node.family(), f"the end of {node.family()}", node.log)
+    assert f"cannot bind UDP {node.address} port {cluster.port}: Address already in use" in logfile.read_text()
 
 
 def test_an_address_that_is_not_the_hosts_is_named(cluster: Cluster, node: Node) -> None:
