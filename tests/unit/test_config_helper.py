@@ -23,7 +23,9 @@ nodelist:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # The default is root's; tests that write a file of their own name no state directory.
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     path = tmp_path / "corosync.yaml"
     path.write_text(FILE + f"system: {{state_dir: {tmp_path}, local_node: beta, instance: blue}}\nzzz: {{a: 1}}\n")
     return path
