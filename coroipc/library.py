@@ -336,6 +336,8 @@ class AsyncLibrary(Generic[E]):
             return await self._open_caller().call_raw(step.request, flow_limit=step.flow_limit)
         if isinstance(step, Send):
             self._open_caller().send(step.request, flow_limit=step.flow_limit)
+            # Nothing here waits, and a loop of sends must not starve the task that reads the events.
+            await asyncio.sleep(0)
         else:
             await asyncio.sleep(step.seconds)
         return b""
