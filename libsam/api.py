@@ -28,7 +28,7 @@ class Sam:
     """
 
     def __init__(self, *, instance: str | None = None, socket_directory: str | None = None) -> None:
-        """``instance`` names the daemon for QUORUM and CMAP (default: COROSYNC_INSTANCE). Nothing happens before ``initialize``."""
+        """``instance`` names the daemon for QUORUM and CMAP (default: COROSYNC_INSTANCE). ``initialize`` comes next."""
         self._instance = instance
         self._socket_directory = socket_directory
         self._lock = threading.RLock()  # Reentrant: the handler of the warning signal may call too.

@@ -59,7 +59,8 @@ def checked_settings(interval_ms: int, policy: int) -> Settings:
     """Settings of a new program. Raises InvalidParameter."""
     if not 0 <= interval_ms <= INTERVAL_LIMIT_MS:
         raise InvalidParameter(f"sam_initialize: an interval of {interval_ms} ms")
-    if policy & ~(Policy.QUORUM | Policy.CMAP) not in (Policy.QUIT, Policy.RESTART):
+    # As a plain number: a flag's complement would drop the bits that no flag has.
+    if int(policy) & ~int(Policy.QUORUM | Policy.CMAP) not in (Policy.QUIT, Policy.RESTART):
         raise InvalidParameter(f"sam_initialize: recovery policy {policy:#x} is neither QUIT nor RESTART")
     return Settings(interval_ms, Policy(policy))
 
