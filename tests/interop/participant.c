@@ -8,6 +8,7 @@
  *
  *   message NODE:PID NUMBER SIZE
  *   members NODE:PID ... | left NODE:PID:REASON ... | joined NODE:PID:REASON ...
+ *   ring NODE.SEQUENCE NODE ...
  *   lost ERROR        the connection failed with that number; exit status 3
  *
  * A message whose bytes do not follow from its number ends the program with status 1.
@@ -81,6 +82,16 @@ static void configuration_changed(cpg_handle_t handle, const struct cpg_name *gr
 	printf("\n");
 }
 
+static void ring_changed(cpg_handle_t handle, struct cpg_ring_id ring, uint32_t count, const uint32_t *nodes)
+{
+	(void)handle;
+	printf("ring %u.%" PRIu64, ring.nodeid, (uint64_t)ring.seq);
+	for (uint32_t i = 0; i < count; i++) {
+		printf(" %u", nodes[i]);
+	}
+	printf("\n");
+}
+
 static void send_some(cpg_handle_t handle)
 {
 	for (int i = 0; i < BATCH && left_to_send > 0; i++) {
@@ -117,7 +128,8 @@ static int read_command(void)
 int main(int argc, char **argv)
 {
 	cpg_handle_t handle;
-	cpg_callbacks_t callbacks = {.cpg_deliver_fn = deliver, .cpg_confchg_fn = configuration_changed};
+	cpg_model_v1_data_t model = {
+		.cpg_deliver_fn = deliver, .cpg_confchg_fn = configuration_changed, .cpg_totem_confchg_fn = ring_changed};
 	struct cpg_name group;
 	int descriptor;
 	cs_error_t error;
@@ -126,7 +138,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: participant GROUP\n");
 		return 2;
 	}
-	while ((error = cpg_initialize(&handle, &callbacks)) == CS_ERR_TRY_AGAIN) {
+	while ((error = cpg_model_initialize(&handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, NULL)) == CS_ERR_TRY_AGAIN) {
 		usleep(20000);
 	}
 	if (error != CS_OK || (error = cpg_fd_get(handle, &descriptor)) != CS_OK) {

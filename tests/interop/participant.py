@@ -11,7 +11,7 @@ import sys
 import time
 
 from coroipc.errors import CorosyncError, TryAgain
-from libcpg import Address, ConfigurationChange, Cpg, Deliver
+from libcpg import Address, ConfigurationChange, Cpg, Deliver, TotemConfiguration
 
 BATCH = 32
 LOST = 3
@@ -29,6 +29,8 @@ def describe(event: object) -> str:
         if event.data != content(number, len(event.data)):
             raise SystemExit(f"damaged {event.nodeid}:{event.pid} {number}")
         return f"message {event.nodeid}:{event.pid} {number} {len(event.data)}"
+    if isinstance(event, TotemConfiguration):
+        return " ".join([f"ring {event.ring_nodeid}.{event.ring_sequence}", *map(str, event.members)])
     assert isinstance(event, ConfigurationChange)
     members = "".join(f" {address.nodeid}:{address.pid}" for address in event.members)
     return f"members{members} | left{_with_reasons(event.left)} | joined{_with_reasons(event.joined)}"
