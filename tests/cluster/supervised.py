@@ -26,9 +26,12 @@ class Supervised:
         """Read its first line, with which it is registered."""
         self.process = process
         self._buffer = b""
-        word, number, pid, data = self.line().split()
-        assert (word, number, data) == ("instance", "1", "nothing")
-        self.supervisor = int(pid)
+        line = self.line()
+        match line.split():
+            case ["instance", "1", pid, "nothing"]:
+                self.supervisor = int(pid)
+            case _:
+                raise AssertionError(line)
 
     def line(self) -> str:
         """The next line that it writes."""
