@@ -63,6 +63,11 @@ class Outbox:
         self._outputs.append(Notice(level, text))
         self._frames = None
 
+    @property
+    def speaks(self) -> bool:
+        """Whether frames wait to be sent."""
+        return bool(self._outputs)
+
     def _close_deliveries(self) -> None:
         if self.messages:
             self._outputs.append(Deliver(self.messages))

@@ -76,13 +76,15 @@ _HANDLERS: Final[tuple[dict[bytes, tuple[Handler, bool]], ...]] = tuple(
 class Ring:
     """The protocol core of one node. Nothing that came from the network makes a method raise."""
 
-    __slots__ = ("_core", "_now", "_silent")
+    __slots__ = ("_core", "_deliver_later", "_now", "_silent")
 
     def __init__(self, node_id: int, parameters: Parameters, stored_sequence: int, now: float) -> None:
         """``stored_sequence``: the last ``StoreRingSequence`` of an earlier life, 0 for a node without one."""
         self._core = Core(node_id, parameters, stored_sequence)
         self._now = now
         self._silent = False
+        self._deliver_later = False
+        """A token waits to be sent: the deliveries of the step that made it come out behind it, at the next ``outputs``."""
 
     # What the driver does
 
@@ -102,7 +104,10 @@ class Ring:
             take = self._frame
             for start in range(0, size, segment_size):
                 take(train[start : start + segment_size], now)
-        self._end()
+        if self._core.outbox.speaks:
+            self._deliver_later = True
+        else:
+            self._end()
 
     def handle_timer(self, now: float) -> None:
         """Do what is due: receive looped frames, expire timers, go on with a stopped delivery."""
@@ -123,18 +128,25 @@ class Ring:
         core = self._core
         if self._silent:
             return None
-        if core.outbox.looped or core.delivery.due or core.drop_joins:
+        if core.outbox.looped or core.delivery.due or core.drop_joins or self._deliver_later:
             return self._now
         nearest = core.timers.nearest()
         return None if nearest == STOPPED else nearest
 
     def outputs(self) -> list[Output]:
-        """Everything to do since the last call, in order.
+        """What is to do since the last call, in order; call it until nothing comes out.
+
+        A token that goes on comes out alone, before the messages that came with it are even put together: on a busy ring they
+        would add to every rotation what each node needs to unpack a whole visit's frames.
 
         Handle it before the next step: a call of ``synchronization_complete`` in answer to a delivery belongs in between.
         """
         core = self._core
         outputs = core.outbox.drain()
+        if not outputs and self._deliver_later:
+            self._deliver_later = False
+            self._end()
+            outputs = core.outbox.drain()
         if core.delivery.stopped:
             core.delivery.outputs_taken()
         return outputs
@@ -260,6 +272,9 @@ class Ring:
 
     def _begin(self, now: float) -> None:
         self._now = now
+        if self._deliver_later:
+            self._deliver_later = False
+            self._end()
         if self._core.delivery.due:
             self._core.delivery.resume()
 

@@ -191,7 +191,22 @@ def test_frames_leave_before_deliveries_and_multicasts_before_the_token() -> Non
     ring.submit(Group.ENGINES, [b"mine"], Queue.NORMAL)
     held = wire.decode_orf_token(cluster[1].ring._core.stored_token)
     ring.receive(encode(held), 0, cluster.now)
-    assert [type(output) for output in drain()][-3:] == [Multicast, Unicast, Deliver]
+    assert [type(output) for output in drain()][-2:] == [Multicast, Unicast]
+    assert ring.next_timer() == cluster.now
+    assert [type(output) for output in drain()] == [Deliver]
+    assert drain() == []
+
+
+def test_deliveries_that_were_not_asked_for_come_before_the_next_step() -> None:
+    cluster = formed(3)
+    cluster.run(2)
+    ring = cluster[2].ring
+    ring.submit(Group.ENGINES, [b"mine"], Queue.NORMAL)
+    held = wire.decode_orf_token(cluster[1].ring._core.stored_token)
+    ring.receive(encode(held), 0, cluster.now)
+    ring.outputs()
+    ring.handle_timer(cluster.now)
+    assert Deliver([(2, Group.ENGINES, b"mine")]) in ring.outputs()
 
 
 # An idle ring
