@@ -40,6 +40,8 @@ _TAKE_ONE = Struct("@Hhh").pack(0, -1, 0)
 """struct sembuf: number, operation, flags."""
 
 _LONG_TIME = 86400.0
+_KEY_ATTEMPTS = 64
+"""Random keys tried before giving up."""
 
 
 class SemaphoreOverflow(Exception):
@@ -222,16 +224,28 @@ class SystemVSemaphore:
 
         self._busy: type[Exception] = sysv_ipc.BusyError
         self._removed: type[Exception] = sysv_ipc.ExistentialError
-        try:
-            if key is None:
-                self._semaphore: Any = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX, mode=0o600)
-            else:
+        if key is None:
+            self._semaphore: Any = self._make(sysv_ipc)
+        else:
+            try:
                 self._semaphore = sysv_ipc.Semaphore(key)
-        except sysv_ipc.ExistentialError as error:
-            raise FileNotFoundError(errno.ENOENT, f"System V semaphore {key}") from error
+            except sysv_ipc.ExistentialError as error:
+                raise FileNotFoundError(errno.ENOENT, f"System V semaphore {key}") from error
         # Operations return at once; ``wait`` sleeps in semtimedop itself, since sysv_ipc may be built without it.
         self._semaphore.block = False
         self.key: int = self._semaphore.key
+
+    @staticmethod
+    def _make(sysv_ipc: Any) -> Any:
+        # sysv_ipc's own fresh keys are the same in every process that starts within one second.
+        for _ in range(_KEY_ATTEMPTS):
+            key = int.from_bytes(os.urandom(4), "little") & 0x7FFFFFFF
+            try:
+                if key:  # Zero is IPC_PRIVATE, which nobody else could open.
+                    return sysv_ipc.Semaphore(key, sysv_ipc.IPC_CREX, mode=0o600)
+            except sysv_ipc.ExistentialError:
+                continue
+        raise FileExistsError(errno.EEXIST, "no free key for a System V semaphore")
 
     def post(self, count: int = 1) -> None:
         """See Semaphore. One call for the whole batch."""

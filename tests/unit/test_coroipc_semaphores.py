@@ -146,3 +146,17 @@ def test_a_system_v_semaphore_that_one_side_removed_counts_nothing_on_the_other(
     assert theirs.value() == 0
     assert not theirs.try_wait()
     assert theirs.take(1) == 0
+
+
+def test_processes_that_start_at_the_same_time_choose_different_system_v_keys() -> None:
+    code = """
+from coroipc.semaphores import SystemVSemaphore
+made = [SystemVSemaphore(None) for _ in range(5)]
+print(*(semaphore.key for semaphore in made))
+for semaphore in made:
+    semaphore.unlink()
+"""
+    # The keys of sysv_ipc itself follow from the second in which it is imported.
+    children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    keys = [key for child in children for key in child.communicate(timeout=60)[0].split()]
+    assert len(set(keys)) == len(keys) == 15
