@@ -176,13 +176,14 @@ class Node:
 
     def log(self, lines: int = LOG_LINES) -> str:
         """The end of what the daemon has written."""
-        return "\n".join([f"--- node {self.number} ({self.family() or 'not running'})", *self._written().splitlines()[-lines:]])
+        return "\n".join([f"--- node {self.number} ({self.family() or 'not running'})", *self.written().splitlines()[-lines:]])
 
     def logged(self, text: str) -> int:
         """How often a text stands in the log."""
-        return self._written().count(text)
+        return self.written().count(text)
 
-    def _written(self) -> str:
+    def written(self) -> str:
+        """Everything that the daemon has written."""
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def wait_logged(self, text: str, count: int = 1) -> None:
