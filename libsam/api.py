@@ -80,9 +80,8 @@ class Sam:
             return self._settings.instance
 
     def start(self) -> None:
-        """Have the health checked from now on: ``hc_send`` must follow within each interval. With QUORUM, wait for quorum first.
-
-        C: sam_start. Raises BadHandle, LibraryError (no supervisor).
+        """Have the health checked from now on: ``hc_send`` must follow within each interval. With QUORUM, wait for quorum first;
+        calls of other threads wait with it. C: sam_start. Raises BadHandle, LibraryError (no supervisor).
         """
         with self._lock:
             after = following(Call.START, self._state)

@@ -1,7 +1,8 @@
 """What a program and its supervisor say to each other, over two pipes.
 
 A command is a byte and, for two of them, a payload; the supervisor answers all but heartbeats and marks of failure, each exactly
-once: with byte 0, or with byte 1 and a status. Both ends are this library, so that the layout is its own affair.
+once: with byte 0, or with byte 1 and a status. One answer comes unasked, when the supervisor is ready for the program. Both ends
+are this library, so that the layout is its own affair.
 
 Source: reference client-api section 7.2, services section 7.
 """
@@ -126,6 +127,13 @@ class ProgramEnd:
         self._replies = replies
         self._answered: Command | None = None
         self._broken = False
+
+    def admitted(self) -> bool:
+        """Wait for the first answer, which nothing has asked for: the supervisor is ready. False: there will be none."""
+        try:
+            return self._reply() == Status.OK
+        except OSError:
+            return False
 
     def tell(self, message: Message) -> None:
         """Send a command and take its answer, if it has one.

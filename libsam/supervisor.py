@@ -8,6 +8,7 @@ Source: sam_overview(3), reference client-api section 7.2.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -65,20 +66,29 @@ class Supervisor:
         """
         if self._record is not None:
             self._record.register(self._settings)
-        pipes, instance = self._fork()
-        if instance is None:
-            return pipes
-        # From here on nothing may leave this frame: above it is the program, which lives in another process now.
+        # A handler that raises between a fork and the guard in ``_supervise`` would let the supervisor run the program.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pipes, instance = self._fork()
+            return pipes if instance is None else self._supervise(instance, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _supervise(self, instance: _Instance, mask: set[signal.Signals | int]) -> ProgramEnd:
+        """Attend one instance after the other. No exception leaves the supervisor: its caller lives in another process now."""
         try:
             while True:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 verdict, status = self._attend(instance)
                 if verdict != Verdict.RESTART:
                     break
                 if self._record is not None:
                     self._record.show(STATES[Phase.STOPPED])
-                pipes, instance = self._fork()
-                if instance is None:
+                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+                pipes, following = self._fork()
+                if following is None:
                     return pipes
+                instance = following
             self._part(verdict)
             os._exit(status)
         except KeyboardInterrupt:
@@ -86,31 +96,50 @@ class Supervisor:
             os.kill(os.getpid(), signal.SIGINT)
         except BaseException:
             traceback.print_exc()
+            with contextlib.suppress(Exception):
+                self._part(Verdict.FAIL)
         os._exit(SUPERVISOR_FAILURE)
 
     def _fork(self) -> tuple[ProgramEnd, _Instance | None]:
         """The next instance: its end of the pipes and, in the supervisor alone, what is needed to attend it."""
-        settings = self._settings
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()  # What is buffered here would be written by both.
+            with contextlib.suppress(OSError, ValueError):
+                if stream is not None:
+                    stream.flush()  # What is buffered here would be written by both.
         program, supervisor = open_pipes()
-        settings.instance = 0 if settings.instance == LAST_INSTANCE else settings.instance + 1
+        settings = self._settings
+        before, pid = settings.instance, 0
+        settings.instance = 0 if before == LAST_INSTANCE else before + 1
         try:
             pid = os.fork()
+            if pid == 0:
+                self._enter(program, supervisor)
+                return program, None
+            instance = _Instance(pid, os.pidfd_open(pid), supervisor)
         except OSError as error:
             program.close()
             supervisor.close()
+            if pid > 0:
+                os.waitpid(pid, 0)  # It was not admitted, and ends at once.
+            settings.instance = before
             raise LibraryError(f"sam_register: {error}") from error
-        if pid == 0:
+        program.close()
+        supervisor.reply()
+        return program, instance
+
+    def _enter(self, program: ProgramEnd, supervisor: SupervisorEnd) -> None:
+        """In an instance: become the program, once the supervisor is ready."""
+        try:
             supervisor.close()
             self._disown()
-            return program, None
-        program.close()
-        return program, _Instance(pid, os.pidfd_open(pid), supervisor)
+            admitted = program.admitted()
+        except OSError:
+            admitted = False
+        if not admitted:
+            os._exit(SUPERVISOR_FAILURE)
 
     def _disown(self) -> None:
-        """In an instance: let go of the supervisor's connections without ending them, which ``close`` would do."""
+        """Let go of the supervisor's connections without ending them, which ``close`` would do."""
         nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         for holder in (self._quorum, self._record):
             if holder is not None and holder.connection is not None:

@@ -236,6 +236,62 @@ def test_an_exception_that_leaves_the_block_and_ends_the_program_is_a_failure() 
     assert (lines, status) == (["try 0", "try 1", "try 2"], 9)
 
 
+def test_an_interrupted_supervisor_dies_of_it_and_never_runs_the_program() -> None:
+    lines, status = run("""
+        import select
+        from coroipc.errors import LibraryError
+
+        sam = Sam()
+        sam.initialize(0, Policy.RESTART)
+        try:
+            sam.register()
+        except KeyboardInterrupt:
+            say("the supervisor runs the program")
+        sam.start()
+        supervisor = os.pidfd_open(os.getppid())
+        os.kill(os.getppid(), signal.SIGINT)
+        select.select([supervisor], [], [])
+        try:
+            sam.hc_send()
+        except LibraryError:
+            say("alone")
+    """)
+    assert (lines, status) == (["alone"], -signal.SIGINT)
+
+
+def test_a_program_that_cannot_be_watched_does_not_run() -> None:
+    lines, status = run("""
+        from coroipc.errors import LibraryError
+
+        def too_many(pid):
+            raise OSError(24, "too many open files")
+
+        os.pidfd_open = too_many
+        sam = Sam()
+        sam.initialize(0, Policy.RESTART)
+        try:
+            say("instance", sam.register())
+        except LibraryError:
+            say("refused", sam.state.name)
+    """)
+    assert (lines, status) == (["refused INITIALIZED"], 0)
+
+
+def test_the_program_gets_its_signals_as_before_the_fork() -> None:
+    lines, _ = run("""
+        sam = Sam()
+        sam.initialize(0, Policy.RESTART)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        instance = sam.register()
+        say("blocked", *map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        sam.start()
+        if instance == 1:
+            os._exit(1)
+        sam.finalize()
+    """)
+    assert lines == [f"blocked {signal.SIGUSR1:d}"] * 2
+
+
 FAKE_MAP = """
 import libsam.api
 
