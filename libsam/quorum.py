@@ -6,6 +6,7 @@ Source: sam_overview(3), reference client-api section 7.2.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from coroipc.errors import CorosyncError
@@ -32,19 +33,28 @@ class QuorumWatch:
         """The connection, if there is one now."""
         return self._quorum
 
-    def look(self, now: float) -> bool:
-        """Take what waits, or try to connect when it is time to; whether the partition is quorate."""
+    def look(self, now: float) -> list[bool]:
+        """Take what waits, or try to connect when it is time to; how ``quorate`` changed, in order.
+
+        Quorum that was lost and is back already is two changes: others may have acted in between.
+        """
+        changes: list[bool] = []
+        before = self.quorate
         try:
             if self._quorum is not None:
                 for event in self._quorum.events(0.0):
                     if isinstance(event, (QuorumNotification, QuorumNotificationV0)):
-                        self.quorate = event.quorate
+                        changes.append(event.quorate)
             elif self.deadline is None or now >= self.deadline:
                 self._open()
+                changes.append(self.quorate)
         except CorosyncError:
             self.close()
             self.deadline = now + RECONNECT_SECONDS
-        return self.quorate
+            changes.append(False)
+        changes = [after for earlier, after in pairwise([before, *changes]) if after != earlier]
+        self.quorate = changes[-1] if changes else before
+        return changes
 
     def close(self) -> None:
         """End the connection."""

@@ -71,6 +71,9 @@ class Supervisor:
         try:
             pipes, instance = self._fork()
             return pipes if instance is None else self._supervise(instance, mask)
+        except LibraryError:
+            self._forget()
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -155,8 +158,8 @@ class Supervisor:
                 now = time.monotonic()
                 if supervision.deadline is not None and now >= supervision.deadline:
                     self._step(instance, supervision, Input.TIMEOUT)
-                if self._quorum is not None and self._quorum.look(now) != supervision.quorate:
-                    self._step(instance, supervision, Input.QUORATE if self._quorum.quorate else Input.NOT_QUORATE)
+                for quorate in self._quorum.look(now) if self._quorum is not None else ():
+                    self._step(instance, supervision, Input.QUORATE if quorate else Input.NOT_QUORATE)
             self._hear(instance, supervision)  # Its last words, such as STOP, decide what its end means.
             return supervision.verdict(), _exit_status(instance.pid)
         finally:
@@ -211,11 +214,16 @@ class Supervisor:
         """The last words to the daemon."""
         if self._quorum is not None:
             self._quorum.close()
+        if verdict == Verdict.QUIT:
+            self._forget()
+        elif self._record is not None:
+            self._record.show(FAILED)
+            self._record.close()
+
+    def _forget(self) -> None:
+        """Nothing in the map is left of a program that has not failed."""
         if self._record is not None:
-            if verdict == Verdict.FAIL:
-                self._record.show(FAILED)
-            else:
-                self._record.remove()
+            self._record.remove()
             self._record.close()
 
 

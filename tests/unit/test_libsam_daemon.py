@@ -164,33 +164,49 @@ class FakeQuorum:
 @pytest.mark.parametrize("quorate", [False, True])
 def test_the_state_at_connect_is_known_without_an_event(quorate: bool) -> None:
     watch = QuorumWatch(FakeQuorum(quorate).connect)
-    assert watch.look(0.0) is quorate
+    assert watch.quorate is quorate
+    assert watch.look(0.0) == []
     assert watch.deadline is None
 
 
-def test_the_last_event_that_waits_decides() -> None:
+def test_every_change_counts_also_when_quorum_is_back_already() -> None:
     daemon = FakeQuorum(True)
     watch = QuorumWatch(daemon.connect)
     lost, gained = QuorumNotification(False, 1, 4, (1,)), QuorumNotification(True, 1, 8, (1, 2))
+    daemon.waiting += [gained, lost, lost, NodeListNotification(1, 8, (1, 2), (2,), ()), gained, gained]
+    assert watch.look(0.0) == [False, True]
+    assert watch.quorate
     daemon.waiting += [lost]
-    assert not watch.look(0.0)
-    daemon.waiting += [NodeListNotification(1, 8, (1, 2), (2,), ()), gained, lost, gained]
-    assert watch.look(0.0)
+    assert watch.look(0.0) == [False]
+    assert not watch.quorate
 
 
 def test_no_daemon_is_no_quorum_and_it_is_looked_for_in_intervals() -> None:
     daemon = FakeQuorum(True)
     watch = QuorumWatch(daemon.connect)
     daemon.away = LibraryError()
-    assert not watch.look(10.0)
+    assert watch.look(10.0) == [False]
     assert (watch.connection, watch.deadline) == (None, 10.0 + RECONNECT_SECONDS)
     daemon.away = TryAgain()
-    assert not watch.look(10.0 + RECONNECT_SECONDS)
+    assert watch.look(10.0 + RECONNECT_SECONDS) == []
     assert watch.deadline == 10.0 + 2 * RECONNECT_SECONDS
     daemon.away = None
-    assert not watch.look(10.5 + RECONNECT_SECONDS)
-    assert watch.look(10.0 + 2 * RECONNECT_SECONDS)
-    assert (watch.deadline, daemon.tracking) == (None, 2)
+    assert watch.look(10.5 + RECONNECT_SECONDS) == []
+    assert watch.look(10.0 + 2 * RECONNECT_SECONDS) == [True]
+    assert (watch.quorate, watch.deadline, daemon.tracking) == (True, None, 2)
+
+
+def test_events_before_the_loss_of_the_daemon_are_taken() -> None:
+    daemon = FakeQuorum(False)
+    watch = QuorumWatch(daemon.connect)
+
+    def events(timeout: float) -> Any:
+        yield QuorumNotification(True, 1, 8, (1, 2))
+        raise LibraryError
+
+    daemon.events = events  # type: ignore[method-assign]
+    assert watch.look(10.0) == [True, False]
+    assert not watch.quorate
 
 
 def test_every_phase_that_the_map_shows_has_the_word_of_the_man_page() -> None:

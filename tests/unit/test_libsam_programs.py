@@ -316,6 +316,28 @@ libsam.api.Cmap = Map
 """
 
 
+def test_a_program_that_cannot_be_forked_leaves_nothing_in_the_map() -> None:
+    lines, _ = run(
+        FAKE_MAP
+        + textwrap.dedent("""
+        from coroipc.errors import LibraryError
+
+        def no_more():
+            raise OSError(11, "no more processes")
+
+        os.fork = no_more
+        sam = Sam()
+        sam.initialize(0, Policy.RESTART | Policy.CMAP)
+        try:
+            sam.register()
+        except LibraryError:
+            say("refused")
+    """)
+    )
+    deleted = [f"delete {name}" for name in ("recovery", "poll_period", "last_updated", "state")]
+    assert lines == ["set state stopped", *deleted, "refused"]
+
+
 def test_a_program_marked_failed_is_killed_without_warning_and_stays_in_the_map() -> None:
     lines, status = run(
         FAKE_MAP
