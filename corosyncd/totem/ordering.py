@@ -86,8 +86,8 @@ class SortQueue:
         self.frames.clear()
 
 
-LONE_SENDER_RESERVE: Final = 5
-"""A lone sender leaves this part of the window (a fifth) to a node that begins to send: it need not wait a rotation."""
+LONE_SENDER_RESERVE: Final = 10
+"""A lone sender leaves this part of the window (a tenth) to a node that begins to send: it need not wait a rotation."""
 
 
 class Ordering:

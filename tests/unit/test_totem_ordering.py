@@ -112,14 +112,14 @@ def test_a_lone_sender_takes_the_free_window_less_a_reserve_visit_after_visit() 
     onward = token()
     for _ in range(3):
         frames, onward = node.visit(onward, queue, source, 3, True)
-        assert len(frames) == 40
-        assert onward.fcc == 40
+        assert len(frames) == 45
+        assert onward.fcc == 45
 
 
 def test_a_lone_sender_counts_what_others_have_sent_as_taken() -> None:
     frames, onward = ordering().visit(token(fcc=20), SortQueue(RING), Source(100), 3, True)
-    assert len(frames) == 20
-    assert onward.fcc == 40
+    assert len(frames) == 25
+    assert onward.fcc == 45
 
 
 @pytest.mark.parametrize(("fcc", "sent"), [(0, 17), (33, 17), (40, 10), (50, 0), (60, 0), (MASK, 0)])
