@@ -245,7 +245,10 @@ class Connection:
             if self._wakeups - self.requests - pending > SURPLUS_WAKEUPS:
                 self.close("it sends wake-ups without requests")
                 return
-        if not (self._scheduled or self._gated):
+        # A client that ended without reading its events leaves an error behind its last bytes. uvloop reports that once only.
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.hang_up()
+        elif not (self._scheduled or self._gated):
             self._serve()
 
     def _schedule(self) -> None:

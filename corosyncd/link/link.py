@@ -156,10 +156,14 @@ class LinkEnd:
                     self.peer_gone = True
                     return
                 if len(received) < _DOORBELL_BYTES:
-                    return
+                    break
         except BlockingIOError:
-            pass
+            return
         except OSError:
+            self.peer_gone = True
+            return
+        # A peer that ended without reading our bytes leaves an error behind its own last ones. uvloop reports that once only.
+        if self.doorbell.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.peer_gone = True
 
     def _ring_doorbell(self) -> None:

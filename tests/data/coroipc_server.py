@@ -16,6 +16,8 @@ import struct
 import sys
 from typing import Any
 
+import uvloop
+
 from coroipc.messages import REQUEST_HEADER, response
 from coroipc.server.connection import Connection
 from coroipc.server.listener import listen
@@ -114,4 +116,6 @@ async def main(service: str, socket_directory: str, rings: str, options: dict[st
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}))
+    chosen = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if chosen.get("uvloop") else None) as runner:
+        runner.run(main(sys.argv[1], sys.argv[2], sys.argv[3], chosen))

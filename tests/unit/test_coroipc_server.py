@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import socket
 import stat
 import struct
@@ -145,6 +146,20 @@ def test_a_killed_client_is_drained_and_cleaned_up() -> None:
         assert report["counted"] == 100
         assert report["reason"] == "the client has gone"
         assert server.ring_directories() == []
+
+
+@pytest.mark.parametrize("with_uvloop", [False, True])
+def test_the_end_of_a_client_is_noticed_behind_its_last_request_and_before_it_read_its_events(with_uvloop: bool) -> None:
+    with running_server(greet=10, uvloop=with_uvloop) as server:
+        client = server.raw_client()
+        assert client.socket.recv(1, socket.MSG_PEEK)
+        os.kill(server.pid, signal.SIGSTOP)
+        client.commit(request(COUNT))
+        client.wake()
+        client.close()  # Ten wake-ups were not read: the server's socket is in error, with a byte before it.
+        os.kill(server.pid, signal.SIGCONT)
+        report = server.expect_gone(client)
+        assert (report["counted"], report["reason"]) == (1, "the client has gone")
 
 
 def test_a_request_that_the_handler_cannot_survive_costs_its_connection_only() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import sysv_ipc
+import uvloop
 
 from corosyncd.link import segments
 from corosyncd.link.frames import Direction, Frame
@@ -287,6 +288,33 @@ def test_the_last_frames_of_a_peer_come_before_the_news_of_its_end() -> None:
 
     with link_to(say_goodbye_and_die) as end:
         asyncio.run(run(end))
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_end_of_a_peer_is_noticed_behind_its_last_words_and_before_it_read_ours(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def run() -> None:
+        end, description, doorbell = LinkEnd.create("test", "posix", SMALL_RING)
+        peer = LinkEnd.attach(description, doorbell)
+        collector = Collector(end, 1)
+        try:
+            assert peer.sleep_prepare()
+            end.outbox.queue([int(ToEngine.STOP)])
+            await asyncio.sleep(0)  # The loop has read the empty link: both sleep.
+            collector.link.flush()
+            peer.outbox.multicast(0, (b"last",), 4)
+            peer.flush()
+            peer.close()
+            assert await asyncio.wait_for(collector.gone, LIMIT_SECONDS) == "the other side has ended"
+            assert collector.bodies == [b"last"]
+        finally:
+            collector.link.close()
+            end.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
+    assert leftovers() == []
 
 
 def test_the_direction_decides_the_vocabulary() -> None:
