@@ -54,9 +54,9 @@ class Session:
     def join(self, group: Group) -> Steps[None]:
         """Join a group. The effect is the ConfigurationChange that lists this process as joined; wait for it.
 
-        One connection joins one group once: to join again after leaving, close it and open another. C: cpg_join. Raises NameTooLong,
-        Exist (already a member), TryAgain (synchronising, or an earlier leave of this process is not through), Busy,
-        LibraryError.
+        One connection joins one group once: to join again after leaving, close it and open another. C: cpg_join. Raises
+        NameTooLong, Exist (already a member), TryAgain (synchronising, or an earlier leave of this process is not through),
+        Busy, LibraryError.
         """
         request = messages.JoinRequest(group_name(group), os.getpid(), self.flags)
         yield from _repeat_while_busy(request.encode(), f"cpg_join({group!r})")

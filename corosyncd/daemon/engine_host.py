@@ -61,7 +61,9 @@ class EngineProcess:
             self._programs = NoPrograms()
         else:
             service = options.socket_name or engine.description.name
-            self._programs = IpcPrograms(loop, listener, service, engine.description, options.daemon_uid, end.note, self)
+            self._programs = IpcPrograms(
+                loop, listener, service, engine.description, options.daemon_uid, end.note, self, serves_later=options.serves_later
+            )
         self.host = EngineHost(engine, options.node_id, options.kept, end.outbox, self._programs, self._log.write)
         self._end = end
         self._link = LinkLoop(loop, end, self._frames, self.finish_turn, self._link_ended)

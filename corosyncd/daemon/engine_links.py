@@ -88,8 +88,8 @@ class EngineLinks:
         self._death = death
         self._loop.add_reader(self._fork_server.fileno(), self._on_reports)
 
-    def spawn(self, name: str, kept: bytes | None) -> None:
-        """Start an engine's process."""
+    def spawn(self, name: str, kept: bytes | None, serves_later: bool) -> None:
+        """Start an engine's process; see SpawnEngine."""
         spec = self._specs[name]
         try:
             end, description, doorbell = LinkEnd.create(name, self._link_kind)
@@ -104,7 +104,7 @@ class EngineLinks:
             node_id=self._node_id,
             link=description,
             kept=kept,
-            socket_name="",
+            serves_later=serves_later,
             daemon_uid=os.getuid(),
         )
         try:

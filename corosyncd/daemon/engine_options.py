@@ -21,6 +21,8 @@ class EngineOptions:
     """The state that a dead predecessor handed over."""
     socket_name: str = ""
     """Service name that the IPC files bear; empty: the engine's own."""
+    serves_later: bool = False
+    """A successor: programs that connect wait until its first round is complete, instead of being told to try again."""
     daemon_uid: int = 0
     """Programs of this user may connect."""
 

@@ -71,9 +71,13 @@ class IpcPrograms:
         daemon_uid: int,
         note: Callable[[int, int], None],
         turns: Turns,
+        *,
+        serves_later: bool,
     ) -> None:
-        """Programs are told to try again until ``accept``. ``service`` names the rings' files. ``note`` is told (pid, uid) of the
-        client whose memory is touched."""
+        """Programs are told to try again until ``accept``; with ``serves_later`` they wait unanswered in the socket's queue.
+
+        ``service`` names the rings' files. ``note`` is told (pid, uid) of the client whose memory is touched.
+        """
         self._loop = loop
         self._description = description
         self._daemon_uid = daemon_uid
@@ -88,7 +92,9 @@ class IpcPrograms:
         self._identifier_base = os.getpid() << 32
         self._closed_before = 0
         self._server = Server(service, listener, loop, self)
-        self._server.start()
+        self._started = not serves_later
+        if self._started:
+            self._server.start()
 
     # What the IPC server tells.
 
@@ -215,6 +221,9 @@ class IpcPrograms:
     def accept(self, accepting: bool) -> None:
         """See Programs."""
         self._accepting = accepting
+        if accepting and not self._started:
+            self._started = True
+            self._server.start()
 
     def close_all(self) -> list[Client]:
         """See Programs."""

@@ -237,7 +237,7 @@ class Node:
                 if isinstance(action, Log):
                     self._parts.log(action.subsystem, action.level, action.text)
                 elif isinstance(action, SpawnEngine):
-                    links.spawn(action.name, action.kept)
+                    links.spawn(action.name, action.kept, action.serves_later)
                 elif isinstance(action, KillEngine):
                     self._parts.log("SERV", "error", f"Engine {action.name} is ended: {action.reason}")
                     links.kill(action.name)

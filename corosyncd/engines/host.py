@@ -264,6 +264,7 @@ class EngineHost:
         self.in_sync = False
         self._engine.sync_complete()
         self._programs.accept(not self.stopped)
+        self._say(ToExecutive.GATE_OPENED)
         self._set_gate()
 
     def _credit(self, entry: Sequence[Any]) -> None:

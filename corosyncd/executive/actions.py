@@ -9,10 +9,15 @@ from corosyncd.keyspace.values import Value
 
 @dataclass(frozen=True, slots=True)
 class SpawnEngine:
-    """Start (or start again) an engine's process; ``kept`` is what a dead predecessor had handed over."""
+    """Start (or start again) an engine's process; ``kept`` is what a dead predecessor had handed over.
+
+    ``serves_later``: this node has served programs already. Those that connect now wait for the successor's first round, which is
+    near; a program that is told to try again may give up (Pacemaker does).
+    """
 
     name: str
     kept: bytes | None
+    serves_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

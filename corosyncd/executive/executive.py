@@ -97,6 +97,10 @@ class Executive:
         self._reloads: dict[int, tuple[EngineRecord, Any]] = {}
         self._next_reload = 1
         self._ring_started = False
+        self.has_served = False
+        """Whether a round was ever completed: since then programs connect."""
+        self._opening: set[str] = set()
+        """Engines that have not yet said that their gates are open."""
         self._credit_out = False
         """Some engine has less credit than it may have: worth a look whenever the ring has worked."""
         self._clear_totem: Callable[[], None] | None = None
@@ -104,6 +108,7 @@ class Executive:
             ToExecutive.HELLO: self._hello,
             ToExecutive.READY: self._ready,
             ToExecutive.GATE_CLOSED: self._gate_closed,
+            ToExecutive.GATE_OPENED: self._gate_opened,
             ToExecutive.SYNC_STEP_DONE: self._sync_step_done,
             ToExecutive.SYNC_ACTIVATED: self._sync_activated,
             ToExecutive.CONSUMED: self._consumed,
@@ -294,11 +299,19 @@ class Executive:
 
     def complete(self) -> None:
         """Gates open, in one broadcast."""
+        self._opening = {engine.name for engine in self._running()}
         for engine in self._running():
             engine.put(ToEngine.SYNC_COMPLETE)
+        self.has_served = True
         self.log("MAIN", "notice", "Completed service synchronization, ready to provide service.")
-        self.act(Ready())
         self.supervision.round_complete()
+
+    def gate_is_open(self, engine: EngineRecord) -> None:
+        """An engine serves programs, or is gone: behind the last one the init system may know."""
+        if engine.name in self._opening:
+            self._opening.discard(engine.name)
+            if not self._opening:
+                self.act(Ready())
 
     # Words of the engines.
 
@@ -328,6 +341,10 @@ class Executive:
         self.supervision.owes_nothing(engine)
         if not self.supervision.missing() and all(other.gate_ring == ring_id for other in self._running()):
             self.sync.gates_closed(ring_id)
+
+    def _gate_opened(self, engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
+        if ring_id == self.ring_id:
+            self.gate_is_open(engine)
 
     def _sync_step_done(self, engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
         if not self.supervision.missing():

@@ -68,7 +68,7 @@ class Supervision:
         first = not engine.deaths
         engine.phase = Phase.STARTING
         self._waiting[engine.name] = executive.now + (START_LIMIT if first else READY_LIMIT)
-        executive.act(SpawnEngine(engine.name, engine.kept))
+        executive.act(SpawnEngine(engine.name, engine.kept, executive.has_served))
 
     def ready(self, engine: EngineRecord) -> None:
         """A process said READY: a successor gets what waited for it, and a synchronised one a new ring."""
@@ -126,6 +126,7 @@ class Supervision:
             self._reform = True
         kept_on = engine.reset_link()
         executive.keys.engine_gone(engine)
+        executive.gate_is_open(engine)
         executive.snapshots.engine_gone(engine, executive.now)
         if was_stopping or self._stopping is not None:
             self.stopped(engine)

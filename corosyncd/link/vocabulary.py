@@ -23,7 +23,7 @@ class ToEngine(IntEnum):
     SYNC_ABORT = 5
     """The round is void."""
     SYNC_COMPLETE = 6
-    """All engines have activated: gates open, and clients may connect."""
+    """All engines have activated: gates open, and clients may connect; GATE_OPENED is the answer."""
     CREDIT = 7
     """bytes: room for more NORMAL messages (added to what is left)."""
     KEYS = 8
@@ -91,3 +91,5 @@ class ToExecutive(IntEnum):
     """reason: the engine refuses the configuration (start fails with exit status 20)."""
     STOPPED = 21
     """Clients are closed and last words are handed over."""
+    GATE_OPENED = 22
+    """Answer to SYNC_COMPLETE: programs are served from here on."""

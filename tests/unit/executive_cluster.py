@@ -137,6 +137,8 @@ class ScriptedNode:
             return
         if word == ToEngine.CONFIGURATION:
             self.say(engine, ToExecutive.GATE_CLOSED, ring_id=ring_id)
+        elif word == ToEngine.SYNC_COMPLETE:
+            self.say(engine, ToExecutive.GATE_OPENED, ring_id=ring_id)
         elif word == ToEngine.SYNC_STEP:
             if engine.sync_data:
                 self.say(

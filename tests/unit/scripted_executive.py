@@ -166,8 +166,8 @@ class Executive:
 
     def complete(self) -> None:
         """End the round, and wait until the engine has seen it."""
-        self.say([ToEngine.SYNC_COMPLETE], [ToEngine.KEYS, 77, []])
-        self.expect(ToExecutive.KEYS_CONFIRM)
+        self.say([ToEngine.SYNC_COMPLETE])
+        self.expect(ToExecutive.GATE_OPENED)
 
     def connect(self) -> BlockingCaller:
         return BlockingCaller("toy", instance=self.instance, timeout=LIMIT_SECONDS)

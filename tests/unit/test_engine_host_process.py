@@ -75,8 +75,8 @@ def test_programs_are_told_to_try_again_until_the_first_round_is_complete(execut
     executive.start()
     with pytest.raises(TryAgain):
         executive.connect()
-    executive.say([ToEngine.CONFIGURATION, [], [1]], [ToEngine.SYNC_COMPLETE], [ToEngine.KEYS, 77, []])
-    executive.expect(ToExecutive.KEYS_CONFIRM)
+    executive.say([ToEngine.CONFIGURATION, [], [1]], [ToEngine.SYNC_COMPLETE])
+    executive.expect(ToExecutive.GATE_OPENED)
     with executive.connect() as client:
         echo(client)
 

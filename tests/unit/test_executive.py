@@ -46,6 +46,19 @@ def test_a_round_takes_every_engine_through_step_and_activation_on_every_node(no
         assert words(node.engines["cfg"]) == [ToEngine.CONFIGURATION, ToEngine.SYNC_COMPLETE]
 
 
+def test_the_init_system_hears_of_readiness_only_behind_the_last_open_gate() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.engines["cfg"].silent = {ToEngine.SYNC_COMPLETE}
+    ring_id = cluster.configure()
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.COMPLETE
+    assert Ready() not in node.actions
+    node.say(node.engines["cfg"], ToExecutive.GATE_OPENED, ring_id=ring_id)
+    cluster.settle()
+    assert Ready() in node.actions
+
+
 def test_sync_data_of_all_nodes_is_delivered_before_activation() -> None:
     cluster = ScriptedCluster(3)
     for node in cluster.nodes:
@@ -232,7 +245,7 @@ def test_an_idle_engine_that_dies_comes_back_with_what_it_kept_and_the_ring_is_f
     node.say(votequorum, ToExecutive.KEEP, b"state")
     node.kill(votequorum)
     cluster.settle()
-    assert SpawnEngine("votequorum", b"state") in node.actions
+    assert SpawnEngine("votequorum", b"state", True) in node.actions
     assert node.ring.gathers == 1
 
 
