@@ -85,9 +85,10 @@ def test_a_sync_round_over_the_link_has_its_words_in_order(executive: Executive)
     executive.serve()
     executive.end.outbox.ring_id = RingId(1, 8)
     executive.say([ToEngine.CONFIGURATION, [1], [1]], [ToEngine.SYNC_STEP], [ToEngine.SYNC_ACTIVATE], [ToEngine.SYNC_COMPLETE])
-    executive.expect(ToExecutive.SYNC_ACTIVATED)
+    executive.expect(ToExecutive.GATE_OPENED)
     said = [(ring_id, entry[0]) for ring_id, entry, _ in executive.heard]
-    assert said == [(RingId(1, 8), kind) for kind in (ToExecutive.GATE_CLOSED, ToExecutive.MULTICAST, ToExecutive.SYNC_STEP_DONE)]
+    words = (ToExecutive.GATE_CLOSED, ToExecutive.MULTICAST, ToExecutive.SYNC_STEP_DONE, ToExecutive.SYNC_ACTIVATED)
+    assert said == [(RingId(1, 8), kind) for kind in words]
     assert executive.heard[1][1][1] == MulticastClass.SYNC
 
 
