@@ -31,7 +31,6 @@ RECEIVE_BATCH = 64
 _SEGMENT_SIZE = struct.Struct("=H")
 _GRO_SIZE = struct.Struct("=i")
 _REFUSED = frozenset({errno.ECONNREFUSED})
-_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM, errno.EACCES, errno.EADDRNOTAVAIL})
 _NO_SEGMENTATION = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
 
 
@@ -52,6 +51,7 @@ class Counters:
         self.send_refused = 0
         """Sends that the peer's host answered with "port unreachable"."""
         self.send_unreachable = 0
+        """Sends that this host could not carry out."""
         self.send_full = 0
         """Datagrams not sent because the socket's buffer was full: the ring asks for them again."""
 
@@ -89,17 +89,20 @@ class UdpuTransport:
         self._buffer = bytearray(LARGEST_DATAGRAM)
         self._view = memoryview(self._buffer)
         self._receiver = self._open(port)
+        self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, SOCKET_PRIORITY)
+        self._accept_trains()
         self._peers: dict[int, socket.socket] = {}
+        self._unconnected: dict[socket.socket, str] = {}
+        """Peers that no route leads to yet: tried again with every send."""
         try:
-            self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, SOCKET_PRIORITY)
-            self._accept_trains()
             for peer, address in members.items():
                 if peer != node_id:
-                    self._peers[peer] = self._open(0)
-                    self._peers[peer].connect((address, port))
-        except OSError as error:
+                    sock = self._peers[peer] = self._open(0)
+                    self._unconnected[sock] = address
+        except BindError:
             self.close()
-            raise BindError(f"cannot reach the configured nodes from {self._own}: {error.strerror}") from error
+            raise
+        self._connect()
 
     def _canonical(self, address: str) -> str:
         return socket.inet_ntop(self._family, socket.inet_pton(self._family, address))
@@ -114,6 +117,14 @@ class UdpuTransport:
             sock.close()
             raise BindError(f"cannot bind UDP {self._own} port {port}: {error.strerror}") from error
         return sock
+
+    def _connect(self) -> None:
+        for sock, address in list(self._unconnected.items()):
+            try:
+                sock.connect((address, self._port))
+            except OSError:
+                continue  # the send that follows fails, and is counted
+            del self._unconnected[sock]
 
     def _accept_trains(self) -> None:
         try:
@@ -168,6 +179,8 @@ class UdpuTransport:
         The token joins the last train to its target (a train's last segment may be shorter). A target that is not configured gets
         nothing: the token's loss is found by its timer.
         """
+        if self._unconnected:
+            self._connect()
         if token is not None:
             sock = self._peers.get(target)
             if not frames:
@@ -215,8 +228,7 @@ class UdpuTransport:
             return True
         if error.errno == errno.EAGAIN or error.errno == errno.ENOBUFS:
             self.counters.send_full += 1
-        elif error.errno in _UNREACHABLE:
-            self.counters.send_unreachable += 1
         else:
-            raise error
+            # No route, no interface, a firewall, an own address that went away: the ring finds out by its timers.
+            self.counters.send_unreachable += 1
         return False

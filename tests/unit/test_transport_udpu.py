@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 from collections.abc import Iterator
@@ -103,6 +104,32 @@ def test_a_closed_port_is_counted_and_costs_no_later_frame() -> None:
             two.close()
     finally:
         one.close()
+
+
+def test_a_peer_that_no_route_leads_to_is_counted_and_reached_as_soon_as_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unrouted(socket.socket):
+        routed = False
+
+        def connect(self, address: object) -> None:
+            if not self.routed:
+                raise OSError(errno.ENETUNREACH, "Network is unreachable")
+            super().connect(address)  # type: ignore[arg-type]
+
+    port = free_port()
+    members = {1: "127.0.0.1", 2: "127.0.0.2"}
+    two = UdpuTransport(2, members, port)
+    monkeypatch.setattr("corosyncd.transport.udpu.socket.socket", Unrouted)
+    one = UdpuTransport(1, members, port)
+    monkeypatch.undo()
+    try:
+        one.send([b"lost"])
+        assert one.counters.send_unreachable == 1
+        Unrouted.routed = True
+        one.send([b"found"])
+        assert everything(two, 1) == [b"found"]
+    finally:
+        one.close()
+        two.close()
 
 
 def test_an_address_in_use_is_named_in_one_line() -> None:
