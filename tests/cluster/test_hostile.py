@@ -108,7 +108,9 @@ def test_random_truncated_oversized_and_foreign_datagrams_leave_the_configuratio
         for size in (0, 1, 4, 14, 15, 45, 57, 1400, LARGEST_DATAGRAM):
             attacker(rng.randbytes(size))
         for frame in frames:
-            for size in range(0, len(frame), 7):
+            # A whole mcast header is a frame, however little follows, and may name the ring that stands here or its successor.
+            end = wire.MCAST.size if frame[3] == wire.FrameType.MCAST else len(frame)
+            for size in range(0, end, 7):
                 attacker(frame[:size])
         for _ in range(200):
             attacker(wire.encode(foreign_token._replace(seq=rng.getrandbits(32), token_seq=rng.getrandbits(32))))
