@@ -213,7 +213,6 @@ class EngineLinks:
 
     def _on_link_broken(self, name: str, child: _Child, reason: str) -> None:
         child.link_gone = True
-        child.exit_reason = child.exit_reason or ""
         if child.pid:
             try:
                 os.kill(child.pid, signal.SIGKILL)

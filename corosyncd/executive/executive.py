@@ -481,15 +481,14 @@ class Executive:
 
     def _publish_service(self, engine: EngineRecord) -> None:
         prefix = f"internal_configuration.service.{engine.service_id}"
-        runtime = f"runtime.services.{engine.name}"
         pairs: list[tuple[str, Value]] = [
             (f"{prefix}.name", text(engine.load_name)),
             (f"{prefix}.ver", uint32(0)),
-            (f"{runtime}.service_id", uint16(engine.service_id)),
+            (f"runtime.services.{engine.name}.service_id", uint16(engine.service_id)),
         ]
         for function in range(engine.functions):
-            pairs.append((f"{runtime}.{function}.tx", uint64(engine.tx[function])))
-            pairs.append((f"{runtime}.{function}.rx", uint64(engine.rx[function])))
+            pairs.append((runtime_keys.message_counter(engine.name, function, "tx"), uint64(engine.tx[function])))
+            pairs.append((runtime_keys.message_counter(engine.name, function, "rx"), uint64(engine.rx[function])))
         self.keys.publish(pairs)
 
     def _publish_counters(self) -> None:
@@ -501,7 +500,7 @@ class Executive:
             for index, value in enumerate(counters):
                 if value != engine.published[index]:
                     direction = "rx" if index < engine.functions else "tx"
-                    name = f"runtime.services.{engine.name}.{index % engine.functions}.{direction}"
+                    name = runtime_keys.message_counter(engine.name, index % engine.functions, direction)
                     pairs.append((name, uint64(value)))
             engine.published = counters
         if pairs:

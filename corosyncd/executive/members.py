@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from corosyncd.keyspace import runtime_keys
 from corosyncd.keyspace.values import Value, text, uint32
 
 
@@ -26,7 +27,7 @@ class Members:
             self._join_counts[node] = count
             prefix = f"runtime.members.{node}"
             self._keys += [
-                (f"{prefix}.ip", text(f"r(0) ip({self._addresses.get(node, '')}) ")),
+                (f"{prefix}.ip", text(runtime_keys.ring_addresses({0: self._addresses.get(node, "")}))),
                 (f"{prefix}.join_count", uint32(count)),
                 (f"{prefix}.status", text("joined")),
             ]
