@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from corosyncd.executive import reload
+from corosyncd.executive import reload, service_keys
 from corosyncd.executive.actions import Action, Exit, Log, Ready, ReloadConfiguration, ReopenLogs, SettingsChanged, StartRing
 from corosyncd.executive.key_keeper import KeyKeeper
 from corosyncd.executive.members import Members
+from corosyncd.executive.quorum_step import QuorumStep
 from corosyncd.executive.record import (
     BARRIER_TAG,
     CREDIT_LIMIT,
@@ -30,12 +31,9 @@ from corosyncd.executive.sync import Sync
 from corosyncd.keyspace import runtime_keys
 from corosyncd.keyspace.changes import Change
 from corosyncd.keyspace.key_space import KeySpace
-from corosyncd.keyspace.values import Value, int32, text, uint16, uint32, uint64
+from corosyncd.keyspace.values import Value, int32, text
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
-
-COUNTER_PERIOD = 1.0
-"""Seconds between two publications of the message counters (runtime.services.*)."""
 
 NORMAL, SYNC, CURRENT = 0, 1, 2
 
@@ -92,7 +90,7 @@ class Executive:
         self.throttle_delay = throttle_delay
         self.now = 0.0
         self._actions: list[Action] = []
-        self._confirm_quorum: tuple[EngineRecord, RingId] | None = None
+        self._quorum = QuorumStep()
         self._next_counters = 0.0
         self._reloads: dict[int, tuple[EngineRecord, Any]] = {}
         self._next_reload = 1
@@ -133,7 +131,7 @@ class Executive:
     def start(self, now: float) -> None:
         """Ask for every engine's process."""
         self.now = now
-        self._next_counters = now + COUNTER_PERIOD
+        self._next_counters = now + service_keys.COUNTER_PERIOD
         for engine in self.engines.values():
             self.supervision.spawn(engine)
 
@@ -215,8 +213,9 @@ class Executive:
         """The time has come for counters, or for a decision about a silent engine."""
         self.now = now
         if now >= self._next_counters:
-            self._next_counters = now + COUNTER_PERIOD
-            self._publish_counters()
+            self._next_counters = now + service_keys.COUNTER_PERIOD
+            if pairs := service_keys.changed_counters(self.engines.values()):
+                self.keys.publish(pairs)
         self.supervision.handle_timer(now)
 
     def engine_died(self, name: str, reason: str, now: float) -> None:
@@ -325,7 +324,7 @@ class Executive:
         self.keys.snapshot(engine)
 
     def _ready(self, engine: EngineRecord, _ring_id: RingId, _entry: list[Any]) -> None:
-        self._publish_service(engine)
+        self.keys.publish(service_keys.of_loaded(engine))
         engine.phase = Phase.RUNNING
         self.log("SERV", "notice", f"Service engine loaded: {engine.title} [{engine.service_id}]")
         self._grant(engine)
@@ -384,22 +383,10 @@ class Executive:
     def _set_quorate(self, engine: EngineRecord, ring_id: RingId, entry: list[Any]) -> None:
         if ring_id != self.ring_id:
             return
-        quorate, members = bool(entry[1]), list(entry[2])
-        self._confirm_quorum = (engine, ring_id)
-        quorum = self.engines.get("quorum")
-        for other in self._running():
-            other.put(ToEngine.QUORUM, quorate, members, 1 if other is quorum else 0)
-        if quorum is None or not quorum.running:
-            self._tell_confirmed(engine)
+        self._quorum.decided(engine, ring_id, bool(entry[1]), list(entry[2]), self._running())
 
     def _quorum_confirm(self, _engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
-        if self._confirm_quorum is not None and self._confirm_quorum[1] == ring_id:
-            self._tell_confirmed(self._confirm_quorum[0])
-
-    def _tell_confirmed(self, engine: EngineRecord) -> None:
-        self._confirm_quorum = None
-        if engine.running:
-            engine.put(ToEngine.QUORATE_CONFIRMED)
+        self._quorum.confirmed(ring_id)
 
     def _keep(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
         engine.kept = bytes(entry[1])
@@ -478,33 +465,6 @@ class Executive:
     def _throttle(self) -> None:
         behind = max((engine.outstanding_bytes for engine in self.engines.values()), default=0)
         self.ring.token_delay = self.throttle_delay if behind > OUTSTANDING_HIGH_MARK else 0.0
-
-    def _publish_service(self, engine: EngineRecord) -> None:
-        prefix = f"internal_configuration.service.{engine.service_id}"
-        pairs: list[tuple[str, Value]] = [
-            (f"{prefix}.name", text(engine.load_name)),
-            (f"{prefix}.ver", uint32(0)),
-            (f"runtime.services.{engine.name}.service_id", uint16(engine.service_id)),
-        ]
-        for function in range(engine.functions):
-            pairs.append((runtime_keys.message_counter(engine.name, function, "tx"), uint64(engine.tx[function])))
-            pairs.append((runtime_keys.message_counter(engine.name, function, "rx"), uint64(engine.rx[function])))
-        self.keys.publish(pairs)
-
-    def _publish_counters(self) -> None:
-        pairs: list[tuple[str, Value]] = []
-        for engine in self.engines.values():
-            counters = engine.rx + engine.tx
-            if counters == engine.published:
-                continue
-            for index, value in enumerate(counters):
-                if value != engine.published[index]:
-                    direction = "rx" if index < engine.functions else "tx"
-                    name = runtime_keys.message_counter(engine.name, index % engine.functions, direction)
-                    pairs.append((name, uint64(value)))
-            engine.published = counters
-        if pairs:
-            self.keys.publish(pairs)
 
     def _keys_changed(self, changes: list[Change]) -> None:
         for change in changes:
