@@ -77,6 +77,8 @@ FIGURES: Final = (
     Figure("cmap_rate", "cmap_get requests/s, one program", windows=(DEFAULT,)),
     Figure("cmap_p50", "cmap_get, p50, µs", windows=(DEFAULT,)),
     Figure("cmap_p99", "cmap_get, p99, µs", windows=(DEFAULT,)),
+    Figure("notification_p50", "cmap_set to its notification, p50, µs", windows=(DEFAULT,)),
+    Figure("notification_p99", "cmap_set to its notification, p99, µs", windows=(DEFAULT,)),
     Figure("idle_cpu", "CPU of an idle node (the busiest), % of a core", 2, windows=(DEFAULT,), aims={DEFAULT.name: _IDLE}),
     Figure("memory", "memory of a node (the largest), PSS, MB", 1, windows=(DEFAULT,), aims={DEFAULT.name: _MEMORY}),
 )

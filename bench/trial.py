@@ -22,6 +22,8 @@ BULK_1M: Final = 1_000_000
 """Sizes of messages in bytes."""
 KEY, VALUE = "totem.cluster_name", "lab"
 """What is read from the map: the lab's configuration sets it."""
+TRACKED_KEY: Final = "bench.tracked"
+"""What one connection sets and another tracks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,22 @@ def _rotations(load: str, report: dict[str, Any]) -> dict[str, float]:
 
 
 def _map(ring: Cluster, programs: Programs, seconds: float) -> dict[str, float]:
+    """One program that reads a key, then one that sets a key and waits for the notification of each change."""
     node: Node = ring.lab.node(SENDER)
-    output = programs.folder / f"{node.namespace}-cmap"
-    report = Client(node, output, programs.cmap_load, KEY, VALUE, str(seconds)).result(DEADLINE + seconds)
-    return {"cmap_rate": report["per_second"], "cmap_p50": report["p50_us"], "cmap_p99": report["p99_us"]}
+
+    def load(*arguments: str) -> dict[str, Any]:
+        output = programs.folder / f"{node.namespace}-cmap-{arguments[0]}"
+        return Client(node, output, programs.cmap_load, *arguments, str(seconds)).result(DEADLINE + seconds)
+
+    read = load("get", KEY, VALUE)
+    told = load("notify", TRACKED_KEY)
+    return {
+        "cmap_rate": read["per_second"],
+        "cmap_p50": read["p50_us"],
+        "cmap_p99": read["p99_us"],
+        "notification_p50": told["p50_us"],
+        "notification_p99": told["p99_us"],
+    }
 
 
 def _idle(ring: Cluster, seconds: float) -> dict[str, float]:
