@@ -172,21 +172,30 @@ class Packer:
         node, (representative, sequence) = self._node_id, ring
         pack, mcast = ORDINARY_MCAST.little.pack, FrameType.MCAST
         usual = -1
+        whole = self._room - LENGTH_SIZE
+        only = lengths_layout(1).pack(whole)
         while line.runs and len(frames) < limit:
             continuation = line.fragment
-            lengths, parts, usual = self._fill(line, usual)
-            count = len(lengths)
+            pieces: tuple[bytes, ...]
+            if continuation and len(line.open) - line.offset > whole:
+                # Most frames are this, where messages are large.
+                count, usual = 1, 0
+                pieces = (only, self._middle(line, whole))
+            else:
+                lengths, parts, usual = self._fill(line, usual)
+                count = len(lengths)
+                pieces = (lengths_layout(count).pack(*lengths), *parts)
             # fmt: off
             head = pack(MAGIC, VERSION, mcast, ORDINARY, node, 0, node, seq, this_seqno, representative, sequence, 0, 0,
                         0, 0, line.fragment, continuation, count)
             # fmt: on
-            frames.append(b"".join((head, lengths_layout(count).pack(*lengths), *parts)))
+            frames.append(b"".join((head, *pieces)))
             seq = (seq + 1) & 0xFFFFFFFF
             this_seqno = (this_seqno + 1) & 0xFFFFFFFF
         return frames
 
     def _fill(self, line: _Line, usual: int) -> tuple[list[int], list[bytes], int]:
-        """The chunks of one frame: the end of an open message, whole messages, the start of one that goes on.
+        """The chunks of one frame: the end of an open message that fits, whole messages, the start of one that goes on.
 
         ``usual`` is the room that the frame before left, or -1; the room that this one leaves is the last value returned.
         """
@@ -194,9 +203,7 @@ class Packer:
         lengths: list[int] = []
         parts: list[bytes] = []
         if line.fragment:
-            room = self._continue_open(line, room, lengths, parts)
-            if line.fragment:
-                return lengths, parts, 0
+            room = self._end_open(line, room, lengths, parts)
         runs = line.runs
         while runs:
             run = runs[0]
@@ -233,18 +240,21 @@ class Packer:
         parts.append(line.open[:size])
         lengths.append(size)
 
-    def _continue_open(self, line: _Line, room: int, lengths: list[int], parts: list[bytes]) -> int:
-        """The next fragment of the open message; returns the room that is left behind its end."""
+    @staticmethod
+    def _middle(line: _Line, size: int) -> bytes:
+        """The next ``size`` bytes of the open message, which goes on behind them."""
         offset = line.offset
-        size = min(len(line.open) - offset, room - LENGTH_SIZE)
-        parts.append(line.open[offset : offset + size])
-        lengths.append(size)
-        if offset + size < len(line.open):
-            line.offset = offset + size
-            line.cost -= size
-            line.fragment = line.fragment % LAST_FRAGMENT_NUMBER + 1
-            return 0
+        line.offset = offset + size
         line.cost -= size
+        line.fragment = line.fragment % LAST_FRAGMENT_NUMBER + 1
+        return line.open[offset : line.offset]
+
+    def _end_open(self, line: _Line, room: int, lengths: list[int], parts: list[bytes]) -> int:
+        """The last fragment of the open message; returns the room that is left behind it."""
+        end = line.open[line.offset :]
+        parts.append(end)
+        lengths.append(len(end))
+        line.cost -= len(end)
         line.open = b""
         line.fragment = line.offset = 0
         run = line.runs[0]
@@ -252,7 +262,7 @@ class Packer:
         run.index += 1
         if run.index == len(run.messages):
             line.runs.popleft()
-        return room - LENGTH_SIZE - size
+        return room - LENGTH_SIZE - len(end)
 
     @staticmethod
     def _sent(line: _Line, run: _Run, start: int, end: int) -> None:
