@@ -14,7 +14,7 @@ from typing import Final
 from corosyncsim.network import Conditions
 from corosyncsim.wiretap import TYPE_NAMES
 
-CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, GATHER = (
+CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER = (
     "crash",
     "crash in a step",
     "crash and lose storage",
@@ -22,6 +22,7 @@ CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, GATHER = (
     "rolling restart",
     "pause",
     "slow",
+    "clock jump",
     "force gather",
 )
 PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM = (
@@ -34,13 +35,14 @@ PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM = (
     "storm",
 )
 KINDS: Final = (
-    CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, GATHER,
+    CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER,
     PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM,
 )  # fmt: skip
 
 WORST_LOSS: Final = 0.30
 WORST_DUPLICATION: Final = 0.50
 SMALLEST_SIZE_LIMIT: Final = 200
+ETHERNET_MTU: Final = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +163,8 @@ def _fault(random: Random, kind: str, time: float, node_ids: tuple[int, ...], co
         case "one-way cut" | "cut that is not transitive":
             return Fault(time, kind, length * 2, tuple(random.sample(node_ids, 2)))
         case "size limit":
-            return Fault(
-                time, kind, length, tuple(random.sample(node_ids, 2)), number=random.randrange(SMALLEST_SIZE_LIMIT, 1500)
-            )
+            where = random.choice((one, tuple(random.sample(node_ids, 2))))
+            return Fault(time, kind, length * 3, where, number=random.randrange(SMALLEST_SIZE_LIMIT, ETHERNET_MTU))
         case "mute":
             return Fault(time, kind, length, one, number=random.randrange(len(TYPE_NAMES)))
         case "storm":

@@ -33,6 +33,7 @@ class Injector:
             faults.ROLLING: self._rolling,
             faults.PAUSE: self._pause,
             faults.SLOW: self._slow,
+            faults.CLOCK: self._jump,
             faults.GATHER: self._gather,
             faults.PARTITION: self._partition,
             faults.ISOLATE: self._partition,
@@ -133,6 +134,9 @@ class Injector:
 
         return recover
 
+    def _jump(self, fault: Fault) -> None:
+        self._cluster.nodes[fault.nodes[0]].jump_clock(fault.duration)
+
     def _gather(self, fault: Fault) -> None:
         self._cluster.nodes[fault.nodes[0]].force_gather()
 
@@ -161,10 +165,18 @@ class Injector:
         return self._cut([(fault.nodes[0], fault.nodes[1]), (fault.nodes[1], fault.nodes[0])])
 
     def _black_hole(self, fault: Fault) -> Undo:
-        source, destination = fault.nodes
+        """Of two nodes the way from the first to the second; of one node every way to it and from it."""
         network = self._cluster.network
-        network.limit_size(source, destination, fault.number)
-        return lambda: network.lift_size_limit(source, destination, fault.number)
+        one, *other = fault.nodes
+        ways = [(one, other[0])] if other else [way for a in self._cluster.nodes if a != one for way in ((one, a), (a, one))]
+        for way in ways:
+            network.limit_size(*way, fault.number)
+
+        def lift() -> None:
+            for way in ways:
+                network.lift_size_limit(*way, fault.number)
+
+        return lift
 
     def _mute(self, fault: Fault) -> Undo:
         source = fault.nodes[0]

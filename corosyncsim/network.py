@@ -24,6 +24,8 @@ TRAIN_BYTES_LIMIT: Final = 65_535
 SELF_DELAY: Final = 20e-6
 FRAME_TYPE_OFFSET: Final = 3
 SMALLEST_FRAME: Final = 25
+CHECKED_WHOLE: Final = (0, 3, 4)
+"""Tokens, joins and commit tokens say in their fixed part how long they are, so that they show a cut anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +201,13 @@ class Network:
         self._arrive(destination, buffer, segment_size)
 
     def _damaged(self, frame: bytes) -> bytes:
-        """A datagram that everybody can see is damaged: cut short inside the fixed part, or with a foreign beginning."""
+        """A datagram that everybody can see is damaged: cut short, with a foreign beginning, or all foreign bytes."""
         random = self._kernel.random
-        choice = random.randrange(4)
+        choice = random.randrange(6)
+        if choice == 5:
+            return b"\xff" + random.randbytes(random.randrange(1, TRAIN_BYTES_LIMIT))
+        if choice == 4 and frame[FRAME_TYPE_OFFSET] in CHECKED_WHOLE:
+            return frame[: random.randrange(1, len(frame))]
         if choice == 0:
             return frame[: random.randrange(1, SMALLEST_FRAME)]
         if choice == 1:

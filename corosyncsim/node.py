@@ -116,6 +116,7 @@ class SimulatedNode:
         self._busy_until = 0.0
         self._serving = False
         self._armed: float | None = None
+        self._clock_ahead = 0.0
         self._crash_after: int | None = None
         self.dropped = 0
 
@@ -136,8 +137,8 @@ class SimulatedNode:
         self._numbers = 0
         self._busy_until = 0.0
         self._recorder.started(self.process, self.storage_losses)
-        self.core = self._make_core(self.node_id, self.stored_sequence, self._kernel.now)
-        self.core.start(self._kernel.now)
+        self.core = self._make_core(self.node_id, self.stored_sequence, self._now())
+        self.core.start(self._now())
         self._execute()
 
     def crash(self) -> None:
@@ -160,7 +161,7 @@ class SimulatedNode:
     def leave(self) -> None:
         """End this life in order: the others are told."""
         if self.power is Power.UP and self.core is not None:
-            self.core.leave(self._kernel.now)
+            self.core.leave(self._now())
             self._execute()
             if self.core is not None:
                 self._end("leaves")
@@ -177,18 +178,33 @@ class SimulatedNode:
         if self.power is not Power.PAUSED or self.core is None:
             return
         self.power = Power.UP
-        now = self._kernel.now
-        gap = now - self._paused_at
+        gap = self._kernel.now - self._paused_at
         self._recorder.note(self.process, f"resumes after {gap:.3f} s")
+        self._missed(self.core, gap)
+
+    def jump_clock(self, seconds: float) -> None:
+        """This node's clock leaps ahead, as a monotonic clock may after its machine was moved or suspended."""
+        self._clock_ahead += seconds
+        self._recorder.note(self.process, f"has a clock that jumps {seconds:.3f} s ahead")
+        if self.power is Power.UP and self.core is not None:
+            self._armed = None
+            self._missed(self.core, seconds)
+
+    def _missed(self, core: Core, gap: float) -> None:
+        """By its own clock the node did not run for ``gap`` seconds."""
         if gap > self._pause_limit:
-            self.core.not_scheduled(gap, now)
+            core.not_scheduled(gap, self._now())
             self._execute()
         self._serve()
+
+    def _now(self) -> float:
+        """The time by this node's clock."""
+        return self._kernel.now + self._clock_ahead
 
     def force_gather(self) -> None:
         """Form the ring anew, as the executive does when an engine of its comes back."""
         if self.power is Power.UP and self.core is not None:
-            self.core.force_gather(self._kernel.now)
+            self.core.force_gather(self._now())
             self._execute()
 
     def _end(self, how: str) -> None:
@@ -220,7 +236,7 @@ class SimulatedNode:
         self._numbers += 1
         self._recorder.submitted(message, body)
         self.waiting[message] = None
-        core.submit(group, [body], queue, 0, self._kernel.now)
+        core.submit(group, [body], queue, 0, self._now())
 
     # The driver.
 
@@ -263,7 +279,7 @@ class SimulatedNode:
         if self.core is None:
             return
         self._busy_until = self._kernel.now + self.step_cost
-        self.core.receive(buffer, segment_size, self._kernel.now)
+        self.core.receive(buffer, segment_size, self._now())
         self._execute()
 
     def _expire(self) -> None:
@@ -274,8 +290,9 @@ class SimulatedNode:
             self._serve_later()
             return
         due = self.core.next_timer()
-        if due is not None and due <= self._kernel.now:
-            self.core.handle_timer(self._kernel.now)
+        # Compared as it was armed: a sum of two times may round to just below what it was made from.
+        if due is not None and due - self._clock_ahead <= self._kernel.now:
+            self.core.handle_timer(max(due, self._now()))
             self._execute()
         else:
             self._arm()
@@ -290,7 +307,10 @@ class SimulatedNode:
         if self.core is None:
             return
         due = self.core.next_timer()
-        if due is not None and (self._armed is None or due < self._armed):
+        if due is None:
+            return
+        due -= self._clock_ahead
+        if self._armed is None or due < self._armed:
             self._armed = max(due, self._kernel.now)
             self._kernel.at(self._armed, self._timer, self.life, self._armed)
 
@@ -311,7 +331,7 @@ class SimulatedNode:
                 complete = self._perform(output, delivered) or complete
             if complete and self.core is not None:
                 self._synchronising = False
-                self.core.synchronization_complete(self._kernel.now)
+                self.core.synchronization_complete(self._now())
         if self.core is None:
             return
         progress = self._progress(self.core)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from corosyncd.totem.events import RingId
-from corosyncsim.faults import KINDS, draw
+from corosyncsim import faults
+from corosyncsim.cluster import Cluster
+from corosyncsim.faults import KINDS, Fault, draw
 from corosyncsim.history import Message, Process, RingNames
+from corosyncsim.injector import Injector
 from corosyncsim.kernel import Kernel, Stuck
 from corosyncsim.network import LINK_DATAGRAMS_LIMIT, Conditions, Network
 from corosyncsim.payload import LARGEST, body, identity
+from corosyncsim.run import execute
 
 Arrival = tuple[float, int, bytes, int]
 
@@ -155,6 +161,28 @@ def test_the_swarm_uses_every_kind_of_fault_and_every_size() -> None:
     plans = [draw(seed, (3, 7), 20.0) for seed in range(1, 101)]
     assert {fault.kind for plan in plans for fault in plan.faults} == set(KINDS)
     assert {len(plan.node_ids) for plan in plans} == {3, 4, 5, 6, 7}
+
+
+def test_a_node_behind_a_black_hole_gets_and_sends_small_frames_only() -> None:
+    hole = Fault(0.0, faults.BLACK_HOLE, 1.0, (2,), number=500)
+    cluster = Cluster(replace(draw(1, (3, 3), 1.0), node_ids=(1, 2, 3), conditions=Conditions(), faults=(hole,)))
+    Injector(cluster).start()
+    cluster.kernel.run_until(0.5)
+    for source in (1, 2, 3):
+        cluster.network.multicast(source, [b"x" * 501, b"y" * 500])
+    cluster.kernel.run_until(2.0)
+    assert cluster.network.counters.cut == 4
+    cluster.network.multicast(2, [b"x" * 501])
+    assert cluster.network.counters.cut == 4
+
+
+def test_a_clock_that_jumps_past_the_token_timeout_ends_in_one_configuration_and_is_told_to_the_core() -> None:
+    plan = replace(draw(1, (3, 3), 1.0), conditions=Conditions(), timeouts={"token": 1000, "join": 50, "consensus": 1200})
+    lines: list[str] = []
+    jump = Fault(3.0, faults.CLOCK, 5.0, plan.node_ids[:1])
+    report, _ = execute(replace(plan, faults=(jump,), duration=5.0), lines.append)
+    assert report.violations == ()
+    assert [line for line in lines if "Process pause detected for 5000 ms" in line]
 
 
 def test_a_ring_id_gets_another_name_once_its_representative_has_lost_its_disk() -> None:
