@@ -13,6 +13,7 @@ from corosyncsim.defects import Distorted
 from corosyncsim.faults import Plan
 from corosyncsim.history import Process
 from corosyncsim.kernel import Kernel
+from corosyncsim.load import Programs
 from corosyncsim.network import Network
 from corosyncsim.node import Core, MakeCore, Power, SimulatedNode
 from corosyncsim.recorder import Recorder
@@ -34,6 +35,7 @@ class Cluster:
         self.trace = Trace(self.kernel, sink)
         self.recorder = Recorder(self.kernel, self.trace, self.parameters.window_size)
         self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive)
+        self.programs = Programs(self)
         make_core = adapt(self._make_core) if adapt else self._make_core
         self.nodes = {
             node_id: SimulatedNode(
@@ -42,9 +44,9 @@ class Cluster:
                 self.recorder,
                 node_id,
                 make_core,
+                self.programs.upper,
                 progress,
                 self.parameters.token * PAUSE_FRACTION,
-                barrier=plan.barrier,
             )
             for node_id in sorted(plan.node_ids)
         }

@@ -98,9 +98,34 @@ class Distorted:
         """The core's outputs as the distortion leaves them."""
         return [distorted for output in self.core.outputs() for distorted in self._distortion.output(output)]
 
-    def submit(self, group: Group, messages: Sequence[bytes], queue: Queue, tag: int, now: float) -> object:
+    @property
+    def token_delay(self) -> float:
+        """The core's."""
+        return self.core.token_delay
+
+    @token_delay.setter
+    def token_delay(self, seconds: float) -> None:
+        self.core.token_delay = seconds
+
+    def submit(
+        self,
+        group: Group,
+        messages: Sequence[bytes],
+        queue: Queue = Queue.NORMAL,
+        tag: int = 0,
+        now: float = 0.0,
+    ) -> None:
         """Passed on if the distortion lets it through."""
-        return self.core.submit(group, messages, queue, tag, now=now) if self._distortion.submits() else None
+        if self._distortion.submits():
+            self.core.submit(group, messages, queue, tag, now=now)
+
+    def withdraw(self, tag: int) -> int:
+        """Passed on."""
+        return self.core.withdraw(tag)
+
+    def queued_bytes(self, tag: int) -> int:
+        """The core's."""
+        return self.core.queued_bytes(tag)
 
     def synchronization_complete(self, now: float) -> None:
         """Passed on."""

@@ -1,54 +1,92 @@
-"""The programs of the simulated nodes: bursts of messages, answers, and patience when the ring is slow."""
+"""The programs of the bare ring's nodes: bursts of messages, answers, and patience when the ring is slow."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from corosyncsim.cluster import Cluster
-from corosyncsim.history import Message
-from corosyncsim.node import SimulatedNode
+from corosyncsim.bare import Bare
+from corosyncsim.history import Message, Process
+from corosyncsim.node import Core, SimulatedNode
 from corosyncsim.payload import SMALLEST
+
+if TYPE_CHECKING:
+    from corosyncsim.cluster import Cluster
 
 WAITING_LIMIT: Final = 60
 """Messages of one node that may wait for their delivery; its programs hold back above it."""
 USUAL_LARGEST: Final = 200
 FRAGMENTED_LARGEST: Final = 3000
 MEDIUM_SHARE: Final = 0.2
+FAREWELL_SIZE: Final = 100
 
 
 class Programs:
     """Submits messages at every node until ``stop``."""
 
     def __init__(self, cluster: Cluster) -> None:
+        """Nothing happens before ``start``."""
         self._cluster = cluster
         self._kernel = cluster.kernel
         self._load = cluster.plan.load
-        self._stopped = False
+        self._bare: dict[int, Bare] = {}
+        self._stopped = True
+
+    def upper(self, node: SimulatedNode, core: Core) -> Bare:
+        """What uses the ring of a node that starts."""
+        cluster = self._cluster
+        bare = Bare(cluster.recorder, node, core, self._answer, barrier=cluster.plan.barrier)
+        self._bare[node.node_id] = bare
+        return bare
 
     def start(self) -> None:
         """Begin everywhere, each node at a moment of its own."""
-        for node in self._cluster.nodes.values():
-            node.on_delivery = self._answer
-            self._kernel.after(self._pause(), self._burst, node)
+        self._stopped = False
+        for node_id in self._cluster.nodes:
+            self._kernel.after(self._pause(), self._burst, node_id)
 
     def stop(self) -> None:
         """Submit nothing more."""
         self._stopped = True
 
+    def still_apart(self) -> list[str]:
+        """One configuration is all that the bare ring has to come to."""
+        return []
+
+    def drain(self, wait: Callable[[Callable[[], bool]], float | None]) -> tuple[float | None, list[tuple[Process, Message]]]:
+        """Wait until all that was queued and a last message of each node has arrived: when, and what has not."""
+        farewells: list[Message] = []
+        drained_at = wait(lambda: not any(bare.waiting for bare in self._bare.values()))
+        if drained_at is not None:
+            # Only now: what shares a frame with the rest of a message from an earlier ring is not expected of newcomers.
+            farewells = [message for bare in self._bare.values() if (message := bare.submit(FAREWELL_SIZE))]
+            drained_at = wait(lambda: not self._missing(farewells))
+        return drained_at, self._missing(farewells)
+
+    def _missing(self, farewells: list[Message]) -> list[tuple[Process, Message]]:
+        """What has not been delivered: a node's own messages at that node, and everybody's last message everywhere."""
+        missing = []
+        for node in self._cluster.nodes.values():
+            bare = self._bare[node.node_id]
+            missing += [(node.process, message) for message in bare.waiting]
+            missing += [(node.process, message) for message in farewells if message not in bare.delivered]
+        return missing
+
     def _pause(self) -> float:
         return self._kernel.random.expovariate(1.0 / self._load.pause)
 
-    def _burst(self, node: SimulatedNode) -> None:
+    def _burst(self, node_id: int) -> None:
         if self._stopped:
             return
+        bare = self._bare.get(node_id)
         for _ in range(self._kernel.random.randint(1, self._load.burst)):
-            if len(node.waiting) < WAITING_LIMIT:
-                node.submit(self._size())
-        self._kernel.after(self._pause(), self._burst, node)
+            if bare is not None and len(bare.waiting) < WAITING_LIMIT:
+                bare.submit(self._size())
+        self._kernel.after(self._pause(), self._burst, node_id)
 
-    def _answer(self, node: SimulatedNode, _: Message) -> None:
-        if not self._stopped and len(node.waiting) < WAITING_LIMIT and self._kernel.random.random() < self._load.answers:
-            node.submit(self._size())
+    def _answer(self, bare: Bare, _: Message) -> None:
+        if not self._stopped and len(bare.waiting) < WAITING_LIMIT and self._kernel.random.random() < self._load.answers:
+            bare.submit(self._size())
 
     def _size(self) -> int:
         random = self._kernel.random

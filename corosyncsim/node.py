@@ -2,7 +2,8 @@
 
 The driver follows the rules of a real one: it reads waiting datagrams dry before it acts on a token or an expired timer, it
 executes the core's outputs in their order, it stores a ring sequence number before anything that came out later is sent, and it
-tells the core when it was not scheduled for long. A crash may fall between any two outputs of one step.
+tells the core when it was not scheduled for long. A crash may fall between any two outputs of one step. What uses the ring
+(``Upper``) is the bare ring's messages and barriers, or the executive with its engines.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from struct import Struct
 from typing import Final, Protocol
 
 from corosyncd.totem.events import (
@@ -26,9 +26,9 @@ from corosyncd.totem.events import (
     StoreRingSequence,
     Unicast,
 )
-from corosyncsim import payload, wiretap
+from corosyncsim import wiretap
 from corosyncsim.checkers.ring_rules import Progress
-from corosyncsim.history import Message, Process
+from corosyncsim.history import Process
 from corosyncsim.kernel import Kernel
 from corosyncsim.network import FRAME_TYPE_OFFSET, Network
 from corosyncsim.recorder import Recorder
@@ -36,12 +36,11 @@ from corosyncsim.recorder import Recorder
 RECEIVE_BUFFER_BYTES: Final = 1 << 20
 """What a node's sockets hold while it is busy or paused; more is dropped, as by a kernel."""
 
-_BARRIER_RING = Struct("<IQ")
-"""A barrier names the ring that it closes the synchronisation of, so that one of an earlier ring is not mistaken for it."""
-
 
 class Core(Protocol):
-    """The face of ``corosyncd.totem.ring.Ring`` that a driver uses."""
+    """The face of ``corosyncd.totem.ring.Ring`` that a driver and an executive use."""
+
+    token_delay: float
 
     @property
     def ring_id(self) -> RingId: ...
@@ -52,7 +51,9 @@ class Core(Protocol):
     def handle_timer(self, now: float) -> None: ...
     def next_timer(self) -> float | None: ...
     def outputs(self) -> list[Output]: ...
-    def submit(self, group: Group, messages: Sequence[bytes], queue: Queue, tag: int, now: float) -> object: ...
+    def submit(self, group: Group, messages: Sequence[bytes], queue: Queue = ..., tag: int = ..., now: float = ...) -> None: ...
+    def withdraw(self, tag: int) -> int: ...
+    def queued_bytes(self, tag: int) -> int: ...
     def synchronization_complete(self, now: float) -> None: ...
     def leave(self, now: float) -> None: ...
     def force_gather(self, now: float) -> None: ...
@@ -67,8 +68,44 @@ class Power(Enum):
     PAUSED = "paused"
 
 
+class Upper(Protocol):
+    """What uses the ring during one life of the node."""
+
+    synchronising: bool
+    """Whether the ring serves the queue of the round."""
+
+    def start(self, now: float) -> None:
+        """The life begins. Whenever it is ready, ``SimulatedNode.start_ring`` follows."""
+
+    def deliver(self, messages: Sequence[tuple[int, Group, bytes]], now: float) -> bool:
+        """Messages in total order; whether ``synchronization_complete`` is due behind them."""
+
+    def install(self, configuration: Configuration, now: float) -> bool:
+        """A configuration; whether ``synchronization_complete`` is due at once."""
+
+    def advance(self, now: float) -> None:
+        """All outputs of a step are carried out."""
+
+    def next_timer(self) -> float | None:
+        """When ``handle_timer`` is wanted."""
+
+    def handle_timer(self, now: float) -> None:
+        """The time has come."""
+
+    def has_work(self) -> bool:
+        """Whether something waits that comes behind datagrams and before timers."""
+
+    def work(self, now: float) -> None:
+        """Take one piece of it."""
+
+    def end(self) -> None:
+        """The life has ended."""
+
+
 MakeCore = Callable[[int, int, float], Core]
 """Makes a core from node id, stored ring sequence number and the time."""
+MakeUpper = Callable[["SimulatedNode", Core], Upper]
+"""Makes what uses the ring, at each start of a node."""
 
 
 class SimulatedNode:
@@ -81,10 +118,9 @@ class SimulatedNode:
         recorder: Recorder,
         node_id: int,
         make_core: MakeCore,
+        make_upper: MakeUpper,
         progress: Callable[[Core], tuple[RingId, Progress] | None],
         pause_limit: float,
-        *,
-        barrier: bool,
     ) -> None:
         self.node_id = node_id
         self.power = Power.DOWN
@@ -92,23 +128,17 @@ class SimulatedNode:
         self.storage_losses = 0
         self.stored_sequence = 0
         self.step_cost = 0.0
-        self.waiting: dict[Message, None] = {}
-        """Submitted in this life and not yet delivered here, in order of submission."""
-        self.delivered: set[Message] = set()
-        """Delivered in this life."""
-        self.on_delivery: Callable[[SimulatedNode, Message], None] = lambda node, message: None
         self.core: Core | None = None
+        self.upper: Upper | None = None
         self.configuration: Configuration | None = None
         self._kernel = kernel
         self._network = network
         self._recorder = recorder
         self._make_core = make_core
+        self._make_upper = make_upper
         self._progress = progress
         self._pause_limit = pause_limit
-        self._barrier = barrier
-        self._synchronising = True
-        self._barriers: set[int] = set()
-        self._numbers = 0
+        self._listening = False
         self._data: deque[tuple[bytes, int]] = deque()
         self._tokens: deque[tuple[bytes, int]] = deque()
         self._waiting_bytes = 0
@@ -133,13 +163,19 @@ class SimulatedNode:
             return
         self.life += 1
         self.power = Power.UP
-        self._synchronising = True
-        self._numbers = 0
         self._busy_until = 0.0
         self._recorder.started(self.process, self.storage_losses)
-        self.core = self._make_core(self.node_id, self.stored_sequence, self._now())
-        self.core.start(self._now())
-        self._execute()
+        self.core = self._make_core(self.node_id, self.stored_sequence, self.now())
+        self.upper = self._make_upper(self, self.core)
+        self.upper.start(self.now())
+        self.step()
+
+    def start_ring(self) -> None:
+        """Begin to look for others; datagrams that came before wait in the socket."""
+        if self.core is not None:
+            self._listening = True
+            self.core.start(self.now())
+            self.wake()
 
     def crash(self) -> None:
         """End this life at once: whatever was in memory is gone."""
@@ -161,10 +197,14 @@ class SimulatedNode:
     def leave(self) -> None:
         """End this life in order: the others are told."""
         if self.power is Power.UP and self.core is not None:
-            self.core.leave(self._now())
-            self._execute()
-            if self.core is not None:
-                self._end("leaves")
+            self.core.leave(self.now())
+            self.step()
+            self.stop("leaves")
+
+    def stop(self, how: str) -> None:
+        """End this life, after what the core had to say."""
+        if self.core is not None:
+            self._end(how)
 
     def pause(self) -> None:
         """Stop being scheduled; datagrams wait in the sockets as far as they fit."""
@@ -193,19 +233,19 @@ class SimulatedNode:
     def _missed(self, core: Core, gap: float) -> None:
         """By its own clock the node did not run for ``gap`` seconds."""
         if gap > self._pause_limit:
-            core.not_scheduled(gap, self._now())
-            self._execute()
+            core.not_scheduled(gap, self.now())
+            self.step()
         self._serve()
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """The time by this node's clock."""
         return self._kernel.now + self._clock_ahead
 
     def force_gather(self) -> None:
         """Form the ring anew, as the executive does when an engine of its comes back."""
         if self.power is Power.UP and self.core is not None:
-            self.core.force_gather(self._now())
-            self._execute()
+            self.core.force_gather(self.now())
+            self.step()
 
     def _end(self, how: str) -> None:
         self.power = Power.DOWN
@@ -216,27 +256,11 @@ class SimulatedNode:
         self._data.clear()
         self._tokens.clear()
         self._waiting_bytes = 0
-        self.waiting.clear()
-        self.delivered.clear()
-        self._barriers.clear()
+        self._listening = False
+        upper, self.upper = self.upper, None
+        if upper is not None:
+            upper.end()
         self._recorder.failed(self.process, how)
-
-    # Programs.
-
-    def submit(self, size: int, queue: Queue = Queue.NORMAL) -> Message | None:
-        """A program's message; None while the node cannot take one."""
-        if self.power is not Power.UP or self.core is None:
-            return None
-        message = Message(self.process, self._numbers)
-        self._hand_over(self.core, Group.ENGINES, queue, message, payload.body(message, size))
-        self._execute()
-        return message
-
-    def _hand_over(self, core: Core, group: Group, queue: Queue, message: Message, body: bytes) -> None:
-        self._numbers += 1
-        self._recorder.submitted(message, body)
-        self.waiting[message] = None
-        core.submit(group, [body], queue, 0, self._now())
 
     # The driver.
 
@@ -244,7 +268,7 @@ class SimulatedNode:
         """A datagram, or a train of equal ones, reaches this node's socket."""
         if self.power is Power.DOWN:
             return
-        if self.power is Power.UP and self._kernel.now >= self._busy_until and not self._waiting_bytes:
+        if self.power is Power.UP and self._listening and self._kernel.now >= self._busy_until and not self._waiting_bytes:
             self._feed(buffer, segment_size)
             return
         if self._waiting_bytes + len(buffer) > RECEIVE_BUFFER_BYTES:
@@ -253,9 +277,11 @@ class SimulatedNode:
         self._waiting_bytes += len(buffer)
         is_token = len(buffer) > FRAME_TYPE_OFFSET and buffer[FRAME_TYPE_OFFSET] in (wiretap.TOKEN, wiretap.COMMIT)
         (self._tokens if is_token else self._data).append((buffer, segment_size))
-        self._serve_later()
+        if self._listening:
+            self.wake()
 
-    def _serve_later(self) -> None:
+    def wake(self) -> None:
+        """Something waits to be read."""
         if self.power is Power.UP and not self._serving:
             self._serving = True
             self._kernel.at(self._busy_until, self._serve)
@@ -263,37 +289,48 @@ class SimulatedNode:
     def _serve(self) -> None:
         """Read the sockets: everything else before tokens, tokens before timers, as far as the processor allows."""
         self._serving = False
-        while self.power is Power.UP:
+        while self.power is Power.UP and self.upper is not None:
             if self._kernel.now < self._busy_until:
-                self._serve_later()
+                self.wake()
                 return
-            waiting = self._data or self._tokens
-            if not waiting:
+            waiting = (self._data or self._tokens) if self._listening else None
+            if waiting:
+                buffer, segment_size = waiting.popleft()
+                self._waiting_bytes -= len(buffer)
+                self._feed(buffer, segment_size)
+            elif self.upper.has_work():
+                self._busy_until = self._kernel.now + self.step_cost
+                self.upper.work(self.now())
+                self.step()
+            else:
                 self._expire()
                 return
-            buffer, segment_size = waiting.popleft()
-            self._waiting_bytes -= len(buffer)
-            self._feed(buffer, segment_size)
 
     def _feed(self, buffer: bytes, segment_size: int) -> None:
         if self.core is None:
             return
         self._busy_until = self._kernel.now + self.step_cost
-        self.core.receive(buffer, segment_size, self._now())
-        self._execute()
+        self.core.receive(buffer, segment_size, self.now())
+        self.step()
 
     def _expire(self) -> None:
         """The timer that was armed comes due, or the node has caught up after being late."""
-        if self.power is not Power.UP or self.core is None:
+        if self.power is not Power.UP or self.core is None or self.upper is None:
             return
-        if self._kernel.now < self._busy_until or self._waiting_bytes:
-            self._serve_later()
+        now = self._kernel.now
+        if now < self._busy_until or (self._waiting_bytes and self._listening) or self.upper.has_work():
+            self.wake()
             return
-        due = self.core.next_timer()
-        # Compared as it was armed: a sum of two times may round to just below what it was made from.
-        if due is not None and due - self._clock_ahead <= self._kernel.now:
-            self.core.handle_timer(max(due, self._now()))
-            self._execute()
+        due, upper_due = self.core.next_timer(), self.upper.next_timer()
+        # Compared as they were armed: a sum of two times may round to just below what it was made from.
+        ring_is_due = due is not None and due - self._clock_ahead <= now
+        upper_is_due = upper_due is not None and upper_due - self._clock_ahead <= now
+        if due is not None and ring_is_due:
+            self.core.handle_timer(max(due, self.now()))
+        if upper_due is not None and upper_is_due:
+            self.upper.handle_timer(max(upper_due, self.now()))
+        if ring_is_due or upper_is_due:
+            self.step()
         else:
             self._arm()
 
@@ -303,10 +340,12 @@ class SimulatedNode:
             self._expire()
 
     def _arm(self) -> None:
-        """Look at the timer no later than the core wants; that it has moved on is noticed when it comes due."""
-        if self.core is None:
+        """Look at the timers no later than they want; that they have moved on is noticed when they come due."""
+        if self.core is None or self.upper is None:
             return
-        due = self.core.next_timer()
+        due, upper_due = self.core.next_timer(), self.upper.next_timer()
+        if due is None or (upper_due is not None and upper_due < due):
+            due = upper_due
         if due is None:
             return
         due -= self._clock_ahead
@@ -314,10 +353,9 @@ class SimulatedNode:
             self._armed = max(due, self._kernel.now)
             self._kernel.at(self._armed, self._timer, self.life, self._armed)
 
-    def _execute(self) -> None:
-        """Do what the core asked for until it asks for nothing more."""
-        delivered: list[Message] = []
-        while self.core is not None:
+    def step(self) -> None:
+        """Do what the core and its user asked for until they ask for nothing more."""
+        while self.core is not None and self.upper is not None:
             outputs = self.core.outputs()
             if not outputs:
                 break
@@ -328,69 +366,38 @@ class SimulatedNode:
                         self._end("crashes in the middle of a step")
                         return
                     self._crash_after -= 1
-                complete = self._perform(output, delivered) or complete
-            if complete and self.core is not None:
-                self._synchronising = False
-                self.core.synchronization_complete(self._now())
-        if self.core is None:
+                complete = self._perform(self.upper, output) or complete
+            if complete:
+                self.core.synchronization_complete(self.now())
+                self.upper.synchronising = False
+        if self.core is None or self.upper is None:
             return
         progress = self._progress(self.core)
         if progress is not None:
             self._recorder.stepped(self.process, *progress)
+        self.upper.advance(self.now())
         self._arm()
-        for message in delivered:
-            self.on_delivery(self, message)
 
-    def _perform(self, output: Output, delivered: list[Message]) -> bool:
+    def _perform(self, upper: Upper, output: Output) -> bool:
         """Carry out one output; whether synchronisation is complete with it."""
         process = self.process
         match output:
             case Multicast(frames=frames):
-                self._recorder.multicast(process, frames, self._synchronising)
+                self._recorder.multicast(process, frames, upper.synchronising)
                 self._network.multicast(self.node_id, frames)
             case Unicast(node_id=node_id, frame=frame):
                 self._recorder.unicast(process, node_id, frame)
                 self._network.unicast(self.node_id, node_id, frame)
             case Deliver(messages=messages):
-                return self._deliver(process, messages, delivered)
+                return upper.deliver(messages, self.now())
             case Configuration():
-                return self._install(process, output)
+                self._recorder.installed(process, output)
+                if output.kind is ConfigurationKind.REGULAR:
+                    self.configuration = output
+                return upper.install(output, self.now())
             case StoreRingSequence(sequence=sequence):
                 self.stored_sequence = sequence
                 self._recorder.note(process, f"stores ring sequence {sequence:x}")
             case Notice(level=level, text=text):
                 self._recorder.note(process, f"{level}: {text}")
         return False
-
-    def _deliver(self, process: Process, messages: Sequence[tuple[int, Group, bytes]], delivered: list[Message]) -> bool:
-        complete = False
-        for originator, group, body in messages:
-            message = self._recorder.delivered(process, originator, bytes(body))
-            if message is None:
-                continue
-            self.waiting.pop(message, None)
-            self.delivered.add(message)
-            if group is Group.SYNC:
-                complete = self._barrier_from(originator, bytes(body)) or complete
-            else:
-                delivered.append(message)
-        return complete
-
-    def _install(self, process: Process, configuration: Configuration) -> bool:
-        self._recorder.installed(process, configuration)
-        if configuration.kind is ConfigurationKind.TRANSITIONAL:
-            return False
-        self.configuration = configuration
-        self._synchronising = True
-        self._barriers.clear()
-        if not self._barrier or self.core is None:
-            return True
-        message = Message(self.process, self._numbers)
-        body = payload.body(message, payload.SMALLEST) + _BARRIER_RING.pack(*configuration.ring_id)
-        self._hand_over(self.core, Group.SYNC, Queue.SYNC, message, body)
-        return False
-
-    def _barrier_from(self, originator: int, body: bytes) -> bool:
-        if self.configuration is not None and body[payload.SMALLEST :] == _BARRIER_RING.pack(*self.configuration.ring_id):
-            self._barriers.add(originator)
-        return self._synchronising and self.configuration is not None and self._barriers >= set(self.configuration.members)

@@ -17,9 +17,8 @@ from corosyncd.totem.timeouts import Parameters
 from corosyncsim.checkers import Property, Violation, check_history
 from corosyncsim.cluster import Cluster
 from corosyncsim.faults import Plan
-from corosyncsim.history import History, Message, Process, Quiet
+from corosyncsim.history import History, Quiet
 from corosyncsim.injector import Injector
-from corosyncsim.load import Programs
 from corosyncsim.network import Counters
 from corosyncsim.node import MakeCore
 
@@ -30,7 +29,6 @@ DRAIN_BOUND: Final = 30.0
 CALM: Final = Property(0, "no exception")
 PROBE_INTERVAL: Final = 0.02
 START_SPREAD: Final = 0.2
-FAREWELL_SIZE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def execute(
 ) -> tuple[Report, History]:
     """Run ``plan``; ``sink`` gets the trace line by line, ``adapt`` may change the cores (for tests of the checkers)."""
     cluster = Cluster(plan, sink, adapt)
-    injector, programs = Injector(cluster), Programs(cluster)
+    injector, programs = Injector(cluster), cluster.programs
     for node in cluster.nodes.values():
         cluster.kernel.at(cluster.kernel.random.uniform(0.0, START_SPREAD), node.start)
     programs.start()
@@ -121,34 +119,14 @@ def _quiet(cluster: Cluster) -> Quiet:
             apart = cluster.still_apart() or [f"one configuration only at {united_at} s"]
             return Quiet(began, united_by, None, drained_by, None, (), tuple(apart), cluster.leaving())
         ring_ids = cluster.ring_ids()
-        drained_at, missing = _drain(cluster, drained_by, ring_ids)
+        drained_at, missing = cluster.programs.drain(_until(cluster, drained_by, ring_ids))
         if cluster.ring_ids() == ring_ids:
             return Quiet(began, united_by, united_at, drained_by, drained_at, tuple(missing), ())
 
 
-def _drain(cluster: Cluster, end: float, ring_ids: set[RingId]) -> tuple[float | None, list[tuple[Process, Message]]]:
-    """Wait until all that was queued and a last message of each node has arrived: when, and what has not. Ends with the ring."""
-    nodes = cluster.nodes.values()
-    farewells: list[Message] = []
-
-    def over(arrived: bool) -> bool:
-        return arrived or cluster.ring_ids() != ring_ids
-
-    drained_at = _wait(cluster, end, lambda: over(not any(node.waiting for node in nodes)))
-    if drained_at is not None:
-        # Only now: what shares a frame with the rest of a message from an earlier ring is not expected of newcomers.
-        farewells = [message for node in nodes if (message := node.submit(FAREWELL_SIZE))]
-        drained_at = _wait(cluster, end, lambda: over(not _missing(cluster, farewells)))
-    return drained_at, _missing(cluster, farewells)
-
-
-def _missing(cluster: Cluster, farewells: list[Message]) -> list[tuple[Process, Message]]:
-    """What has not been delivered: a node's own messages at that node, and everybody's last message everywhere."""
-    missing = []
-    for node in cluster.nodes.values():
-        missing += [(node.process, message) for message in node.waiting]
-        missing += [(node.process, message) for message in farewells if message not in node.delivered]
-    return missing
+def _until(cluster: Cluster, end: float, ring_ids: set[RingId]) -> Callable[[Callable[[], bool]], float | None]:
+    """A way to wait until ``end`` at the latest, and no longer than the rings are these."""
+    return lambda reached: _wait(cluster, end, lambda: reached() or cluster.ring_ids() != ring_ids)
 
 
 def _wait(cluster: Cluster, end: float, reached: Callable[[], bool]) -> float | None:
