@@ -21,6 +21,7 @@ from libcpg.messages import (
     TotemConfiguration,
 )
 from libcpg.session import Event
+from libcpg.zero_copy_buffer import ZeroCopyBuffer
 
 __all__ = [
     "ATOMIC_MESSAGE_LIMIT",
@@ -36,4 +37,5 @@ __all__ = [
     "IterationNextResponse",
     "Reason",
     "TotemConfiguration",
+    "ZeroCopyBuffer",
 ]

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from coroipc.errors import NoSections
 from coroipc.library import AsyncLibrary, BlockingLibrary, asynchronous, asynchronous_steps, blocking, blocking_steps
-from libcpg import calls
+from libcpg import calls, zero_copy_buffer
 from libcpg.assembly import ASSEMBLY_LIMIT
 from libcpg.calls import Group
 from libcpg.messages import ATOMIC_MESSAGE_LIMIT, Iteration, IterationNextResponse
@@ -42,6 +42,9 @@ class Cpg(BlockingLibrary[Event]):
     join = blocking_steps(Session.join)
     leave = blocking_steps(Session.leave)
     mcast = blocking_steps(Session.mcast)
+    zero_copy_allocate = blocking_steps(zero_copy_buffer.allocate)
+    zero_copy_mcast = blocking_steps(zero_copy_buffer.mcast)
+    zero_copy_free = blocking_steps(zero_copy_buffer.free)
     membership = blocking(calls.membership)
     local_nodeid = blocking(calls.local_nodeid)
     iteration_initialize = blocking(calls.iteration_initialize)
@@ -100,6 +103,9 @@ class AsyncCpg(AsyncLibrary[Event]):
     join = asynchronous_steps(Session.join)
     leave = asynchronous_steps(Session.leave)
     mcast = asynchronous_steps(Session.mcast)
+    zero_copy_allocate = asynchronous_steps(zero_copy_buffer.allocate)
+    zero_copy_mcast = asynchronous_steps(zero_copy_buffer.mcast)
+    zero_copy_free = asynchronous_steps(zero_copy_buffer.free)
     membership = asynchronous(calls.membership)
     local_nodeid = asynchronous(calls.local_nodeid)
     iteration_initialize = asynchronous(calls.iteration_initialize)

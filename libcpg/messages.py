@@ -57,26 +57,8 @@ class Response(IntEnum):
     ITERATION_FINALIZE = 11
     FINALIZE = 12
     TOTEM_CONFIGURATION = 13
-    ZERO_COPY = 14
     PARTIAL_DELIVER = 17
     PARTIAL_MCAST = 18
-
-
-RESPONSE_IDS: Final[dict[int, int]] = {
-    Request.JOIN: Response.JOIN,
-    Request.LEAVE: Response.LEAVE,
-    Request.MEMBERSHIP_GET: Response.MEMBERSHIP_GET,
-    Request.LOCAL_GET: Response.LOCAL_GET,
-    Request.ITERATION_INITIALIZE: Response.ITERATION_INITIALIZE,
-    Request.ITERATION_NEXT: Response.ITERATION_NEXT,
-    Request.ITERATION_FINALIZE: Response.ITERATION_FINALIZE,
-    Request.FINALIZE: Response.FINALIZE,
-    Request.ZERO_COPY_ALLOCATE: Response.ZERO_COPY,
-    Request.ZERO_COPY_FREE: Response.ZERO_COPY,
-    Request.ZERO_COPY_EXECUTE: Response.ZERO_COPY,
-    Request.PARTIAL_MCAST: Response.PARTIAL_MCAST,
-}
-"""The response id that answers each request; MCAST has no response."""
 
 
 class Guarantee(IntEnum):

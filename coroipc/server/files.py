@@ -8,11 +8,15 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import resource
 from collections.abc import Callable
 
 from coroipc.ringbuffer import RingBuffer
 
 DEFAULT_DIRECTORY = "/dev/shm"
+
+SPARE_DESCRIPTORS = 50
+"""Descriptors that are kept for the process itself."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _LEFTOVER = re.compile(r"qb-(\d+)-\d+-\d+-.{6}")
@@ -105,6 +109,13 @@ def sweep(pid_is_dead: Callable[[int], bool], base: str = DEFAULT_DIRECTORY) -> 
             continue
         removed.append(path)
     return removed
+
+
+def is_spare(descriptor: int) -> bool:
+    """Whether a descriptor is one of those that no client may take. They are handed out from the lowest: the number says how many
+    are in use."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit != resource.RLIM_INFINITY and descriptor >= limit - SPARE_DESCRIPTORS
 
 
 def _make_directory(template: str) -> str:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-import resource
 import socket
 
 from coroipc.handshake import connection_response
 from coroipc.server.connection import Connection, Handler
-from coroipc.server.files import DEFAULT_DIRECTORY, ConnectionFiles
+from coroipc.server.files import DEFAULT_DIRECTORY, ConnectionFiles, is_spare
 from coroipc.server.half_open import HALF_OPEN_LIMIT, HANDSHAKE_TIMEOUT, Client, HalfOpen
 from coroipc.server.listener import close_listener
 from coroipc.server.outbox import OVERFLOW_LIMIT, RetryTimer
@@ -23,9 +22,6 @@ MAX_MESSAGE_SIZE_LIMIT = 16 << 20
 
 USER_CONNECTION_LIMIT = 512
 """Connections of one user that is not root."""
-
-SPARE_DESCRIPTORS = 50
-"""Descriptors that are kept for the process itself."""
 
 _ACCEPTS_AT_ONCE = 16
 _ACCEPT_PAUSE = 0.1
@@ -147,9 +143,7 @@ class Server:
         """The limits of this server: 0, or a negative errno."""
         if max_message_size > MAX_MESSAGE_SIZE_LIMIT:
             return -errno.EMSGSIZE
-        # Descriptors are handed out from the lowest: the number says how many are in use.
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if descriptors != resource.RLIM_INFINITY and connection.fileno() >= descriptors - SPARE_DESCRIPTORS:
+        if is_spare(connection.fileno()):
             return -errno.EMFILE
         uid = client[1]
         if uid and sum(other.uid == uid for other in self.connections.values()) >= self._user_connection_limit:

@@ -14,8 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from coroipc.errors import NotSupported
 from coroipc.server.connection import Connection
 from coroipc.server.server import Server
+from coroipc.server.shared_file import SharedFile
 from corosyncd.engines.engine import Client, Description
 from corosyncd.engines.host import EngineHost
 from corosyncd.keyspace.values import ValueType, number, text
@@ -201,6 +203,10 @@ class IpcPrograms:
         if program is not None:
             program.connection.close(reason)
 
+    def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> SharedFile:
+        """See Programs."""
+        return SharedFile.take(path, prefix, size, client.uid)
+
     def set_flow_control(self, client: Client, value: int) -> None:
         """See Programs."""
         program = self._programs.get(client.identifier)
@@ -285,6 +291,10 @@ class NoPrograms:
 
     def disconnect(self, client: Client, reason: str) -> None:
         """There is no client."""
+
+    def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> SharedFile:
+        """There is no client whose file it could be."""
+        raise NotSupported("a shared file")
 
     def set_flow_control(self, client: Client, value: int) -> None:
         """There is no client."""

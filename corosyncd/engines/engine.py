@@ -95,6 +95,22 @@ class Client:
         self.state: Any = None
 
 
+class SharedFile(Protocol):
+    """A file that a client shares with its engine. The client may change it, and cut it, at any time."""
+
+    size: int
+    """Bytes that it had when it was taken."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the file. Raises InvalidParameter where it has none (any more)."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Store bytes in the file. Raises InvalidParameter, NoSpace."""
+
+    def close(self) -> None:
+        """Let go of it; to be called when its client goes, at the latest."""
+
+
 class Host(Protocol):
     """What an engine may say. Nothing here blocks or calls back into the engine."""
 
@@ -125,6 +141,12 @@ class Host(Protocol):
 
     def disconnect(self, client: Client, reason: str) -> None:
         """Close one client's connection; ``client_gone`` follows."""
+
+    def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> SharedFile:
+        """Open the file ``prefix``XXXXXX of at least ``size`` bytes that the client made in /dev/shm, and remove its name.
+
+        Raises CorosyncError, with the status to answer, for whatever is not a plain file of the client's own user.
+        """
 
     def set_flow_control(self, client: Client, value: int) -> None:
         """Store the flow-control word of one client's request ring (0 go, 1 stop, 2 stop multicasts)."""

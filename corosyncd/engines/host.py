@@ -15,7 +15,16 @@ from typing import Any, Final, Protocol
 
 from coroipc.errors import Status
 from coroipc.layouts import status_response
-from corosyncd.engines.engine import Buffer, Client, ConfigurationError, Engine, KeyChange, KeyOperation, MulticastClass
+from corosyncd.engines.engine import (
+    Buffer,
+    Client,
+    ConfigurationError,
+    Engine,
+    KeyChange,
+    KeyOperation,
+    MulticastClass,
+    SharedFile,
+)
 from corosyncd.engines.gate import Gate, Verdict
 from corosyncd.engines.replica import Replica
 from corosyncd.engines.timers import Timers
@@ -47,6 +56,9 @@ class Programs(Protocol):
 
     def disconnect(self, client: Client, reason: str) -> None:
         """Close the connection soon; ``EngineHost.gone`` follows."""
+
+    def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> SharedFile:
+        """See Host."""
 
     def set_flow_control(self, client: Client, value: int) -> None:
         """The engine's own wish for the flow-control word of one connection."""
@@ -387,6 +399,10 @@ class EngineHost:
     def disconnect(self, client: Client, reason: str) -> None:
         """See Host."""
         self._programs.disconnect(client, reason)
+
+    def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> SharedFile:
+        """See Host."""
+        return self._programs.take_file(client, path, prefix, size)
 
     def set_flow_control(self, client: Client, value: int) -> None:
         """See Host."""

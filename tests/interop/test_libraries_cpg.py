@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from coroipc.errors import (
-    Exist,
-    NotExist,
-)
+from coroipc.errors import Exist, NotExist, TooBig
 from libcpg import ATOMIC_MESSAGE_LIMIT, Address, ConfigurationChange, Cpg, Deliver, Reason, TotemConfiguration
 from tests.interop.clients import NODES, OURSELVES, SHORT, Clients, event_of, joined, persist
-from tests.lab import DEADLINE, wait_until
+from tests.lab import DEADLINE, Lab, execute, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
+
+ZERO_COPY_TRANSCRIPT = """\
+initialize: 1
+allocate: 1
+mcast: 12
+join: 1
+changed: 1 members, 0 left, 1 joined
+mcast: 1
+delivered 10 bytes of s to zero, 0 wrong
+mcast: 1
+delivered 0 bytes of - to zero, 0 wrong
+mcast: 1
+delivered 1000 bytes of t to zero, 0 wrong
+allocate: 1
+mcast: 1
+delivered 1047552 bytes of l to zero, 0 wrong
+mcast: 26
+free: 1
+mcast: 1
+delivered 5 bytes of l to zero, 0 wrong
+free: 1
+allocate: 1
+finalize: 1
+"""
+"""What zero_copy.c writes, as the stock daemon has it."""
 
 
 def test_the_first_event_of_a_member_is_its_own_join(clients: Clients) -> None:
@@ -126,3 +149,36 @@ def test_iterations_list_groups_processes_or_names(clients: Clients) -> None:
     assert {(entry.group, entry.nodeid) for entry in watcher.iterate("right")} == {(b"right", 1), (b"right", 2)}
     assert list(watcher.iterate("absent")) == []
     assert (member.flow_control_state, member.max_atomic_message_size) == (0, ATOMIC_MESSAGE_LIMIT)
+
+
+def test_the_c_library_sends_from_its_buffers(lab: Lab, tmp_path: Path) -> None:
+    program = tmp_path / "zero_copy"
+    execute("gcc", "-O2", "-Wall", "-Werror", "-o", program, Path(__file__).with_name("zero_copy.c"), "-lcpg")
+    assert lab.node(1).run(program).stdout == ZERO_COPY_TRANSCRIPT
+
+
+def test_our_library_sends_from_its_buffers_to_every_node(clients: Clients) -> None:
+    members = [joined(clients, "buffers", node=node) for node in NODES]
+    sender = members[0]
+    small, large = sender.zero_copy_allocate(64), sender.zero_copy_allocate(ATOMIC_MESSAGE_LIMIT + 1)
+    small.data[:5] = b"hello"
+    large.data[:4], large.data[-5:-1] = b"head", b"tail"
+    persist(lambda: sender.zero_copy_mcast(small, 5))
+    persist(lambda: sender.zero_copy_mcast(large, ATOMIC_MESSAGE_LIMIT))
+    with pytest.raises(TooBig):
+        sender.zero_copy_mcast(large)
+    sender.zero_copy_free(large)
+    small.data[:5] = b"again"
+    persist(lambda: sender.zero_copy_mcast(small, 5))
+    sender.zero_copy_free(small)
+    for member in members:
+        first, second, third = (event_of(member, Deliver) for _ in range(3))
+        assert (first.nodeid, first.pid, first.data, third.data) == (1, OURSELVES, b"hello", b"again")
+        assert (len(second.data), second.data[:4], second.data[-4:]) == (ATOMIC_MESSAGE_LIMIT, b"head", b"tail")
+
+
+def test_a_program_in_no_group_is_told_so(clients: Clients) -> None:
+    cpg = clients.open(Cpg)
+    buffer = cpg.zero_copy_allocate(64)
+    with pytest.raises(NotExist):
+        cpg.zero_copy_mcast(buffer)

@@ -10,11 +10,34 @@ import struct
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+from coroipc.errors import InvalidParameter, NotExist
 from corosyncd.engines import wire
 from corosyncd.engines.engine import Buffer, Client, Engine, KeyChange, KeyOperation, MulticastClass
 from corosyncd.keyspace.key_space import KeySpace
 from corosyncd.keyspace.values import Value
 from corosyncd.totem.events import RingId
+
+
+class FakeFile:
+    """A file that a program shares: the test cuts it by cutting ``content``."""
+
+    def __init__(self, content: bytearray, size: int) -> None:
+        self.content = content
+        self.size = size
+        self.closed = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset + length > min(self.size, len(self.content)):
+            raise InvalidParameter("beyond the end")
+        return bytes(self.content[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        if offset + len(data) > min(self.size, len(self.content)):
+            raise InvalidParameter("beyond the end")
+        self.content[offset : offset + len(data)] = data
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 class FakeHost:
@@ -43,6 +66,9 @@ class FakeHost:
         self.shutdowns: list[str] = []
         self.fatals: list[tuple[int, str]] = []
         self.lines: list[tuple[str, str]] = []
+        self.shared: dict[bytes, bytearray] = {}
+        """What programs have put into files, by path."""
+        self.taken: list[FakeFile] = []
         self.map = KeySpace()
         for name, value in (keys or {}).items():
             self.map.set(name, value, client=False)
@@ -70,6 +96,13 @@ class FakeHost:
 
     def disconnect(self, client: Client, reason: str) -> None:
         self.disconnected.append((client, reason))
+
+    def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> FakeFile:
+        content = self.shared.pop(path, None)
+        if content is None:
+            raise NotExist(repr(path))
+        self.taken.append(FakeFile(content, size))
+        return self.taken[-1]
 
     def set_flow_control(self, client: Client, value: int) -> None:
         self.flow_control[client.identifier] = value

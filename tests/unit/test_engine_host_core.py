@@ -18,6 +18,7 @@ from corosyncd.engines.engine import (
     KeyChange,
     KeyOperation,
     MulticastClass,
+    SharedFile,
 )
 from corosyncd.engines.host import MORE_OF_SNAPSHOT, REASONS_KEPT, EngineHost
 from corosyncd.keyspace.values import NO_VALUE, text, uint8
@@ -129,6 +130,9 @@ class FakePrograms:
 
     def disconnect(self, client: Client, reason: str) -> None:
         self.disconnected.append((client.pid, reason))
+
+    def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> SharedFile:
+        raise AssertionError("the toy engine takes no files")
 
     def set_flow_control(self, client: Client, value: int) -> None:
         raise AssertionError("the toy engine leaves flow control alone")

@@ -9,6 +9,7 @@ import pytest
 import libcfg.messages as cfg
 import libcmap.messages as cmap
 import libcpg.messages as cpg
+import libcpg.zero_copy as zero_copy
 import libquorum.messages as quorum
 import libvotequorum.messages as votequorum
 from coroipc.errors import MessageError
@@ -188,6 +189,9 @@ SIZES: dict[Layout, tuple[int, int, int]] = {
     cpg.ITERATION_NEXT_REQUEST: (6, 24, 24),
     cpg.ITERATION_FINALIZE_REQUEST: (7, 24, 24),
     cpg.FINALIZE_REQUEST: (8, 16, 16),
+    zero_copy.ALLOCATE_REQUEST: (9, 152, 152),
+    zero_copy.FREE_REQUEST: (10, 32, 32),
+    zero_copy.EXECUTE_REQUEST: (11, 24, 24),
     cpg.PARTIAL_MCAST_REQUEST: (12, 56, 56),
     cpg.LOCAL_RESPONSE: (7, 32, 32),
     cpg.ITERATION_RESPONSE: (9, 32, 32),

@@ -12,6 +12,7 @@ from typing import Final
 
 from coroipc.errors import Status
 from corosyncd.engines.cpg.iteration import Listing
+from corosyncd.engines.cpg.zero_copy import Buffers
 from corosyncd.engines.engine import Client
 
 
@@ -69,6 +70,7 @@ class Connection:
     """A client of this engine."""
 
     __slots__ = (
+        "buffers",
         "client",
         "group",
         "initial_owed",
@@ -99,10 +101,11 @@ class Connection:
         """Configuration changes that it was told of."""
         self.transitions_at_first = 0
         """The same when it began its present fragmented message."""
+        self.buffers = Buffers()
         self.iterations: dict[int, Listing] = {}
         self.next_iteration = 1
         self.warned = False
-        """A message of it was dropped and the log says so already."""
+        """A message or a buffer of it was refused, and the log says so already."""
 
     def enter(self, state: State) -> None:
         """Change the state."""

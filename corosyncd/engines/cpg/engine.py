@@ -1,9 +1,6 @@
 """The cpg service engine: what clients ask, what the ring says, and what each client is told, in that order.
 
 Sources: cpg_overview(8); reference services section 3, client-api section 3. Who is in which group is ``membership``'s matter.
-
-Zero-copy buffers are refused, as Corosync's development branch does: libcpg sends the messages the ordinary way then. The
-buffer's file stays with the client, because an engine touches no files.
 """
 
 from __future__ import annotations
@@ -11,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from coroipc.errors import MessageError, NameTooLong, Status
+from coroipc.errors import CorosyncError, MessageError, NameTooLong, Status
 from coroipc.layouts import status_response
 from corosyncd.engines.cpg import wire
 from corosyncd.engines.cpg.connection import Connection
@@ -26,7 +23,6 @@ from libcpg.messages import (
     ATOMIC_MESSAGE_LIMIT,
     DELIVER_EVENT,
     MCAST_REQUEST,
-    RESPONSE_IDS,
     Fragment,
     IterationNextResponse,
     IterationResponse,
@@ -40,6 +36,7 @@ from libcpg.messages import (
     Request,
     Response,
 )
+from libcpg.zero_copy import FILE_PREFIX, AllocateRequest, ExecuteRequest, FreeRequest
 
 _MCAST: Final = int(Request.MCAST)
 _MCAST_REQUEST: Final = MCAST_REQUEST.head
@@ -103,6 +100,9 @@ class CpgEngine(Engine):
             Request.ITERATION_NEXT: self._iteration_next,
             Request.ITERATION_FINALIZE: self._iteration_finalize,
             Request.FINALIZE: self._finalize,
+            Request.ZERO_COPY_ALLOCATE: self._zero_copy_allocate,
+            Request.ZERO_COPY_FREE: self._zero_copy_free,
+            Request.ZERO_COPY_EXECUTE: self._zero_copy_mcast,
             Request.PARTIAL_MCAST: self._partial_mcast,
         }
 
@@ -114,8 +114,10 @@ class CpgEngine(Engine):
         self._membership.listen(connection)
 
     def client_gone(self, client: Client) -> None:
-        """Its process leaves the group."""
-        self._membership.gone(client.state)
+        """Its process leaves the group, and its buffers are freed."""
+        connection: Connection = client.state
+        connection.buffers.close()
+        self._membership.gone(connection)
 
     def request(self, client: Client, request_id: int, body: bytes) -> None:
         """Answer at once; a message (MCAST) has no answer."""
@@ -123,12 +125,8 @@ class CpgEngine(Engine):
         if request_id == _MCAST:
             self._mcast(connection, body)
             return
-        handler = self._requests.get(request_id)
-        if handler is None:
-            self.host.respond(client, status_response(RESPONSE_IDS[request_id], Status.NOT_SUPPORTED))
-            return
         try:
-            response = handler(connection, body)
+            response = self._requests[request_id](connection, body)
         except NameTooLong:
             response = _REFUSED_NAME[request_id]
         except MessageError:
@@ -156,10 +154,14 @@ class CpgEngine(Engine):
             host.multicast(_RING_MCAST, (head, memoryview(body)[_MCAST_REQUEST_DATA : _MCAST_REQUEST_DATA + length]))
 
     def _dropped(self, connection: Connection, why: str) -> None:
-        """The call has no answer: the log has the first one of each client."""
+        """The call has no answer."""
+        self._warn(connection, f"cpg message of client {connection.client.pid} dropped: {why}")
+
+    def _warn(self, connection: Connection, text: str) -> None:
+        """The log has the first one of each client."""
         if not connection.warned:
             connection.warned = True
-            self.host.log("warning", f"cpg message of client {connection.client.pid} dropped: {why}")
+            self.host.log("warning", text)
 
     def _partial_mcast(self, connection: Connection, body: bytes) -> bytes:
         return status_response(Response.PARTIAL_MCAST, self._send_fragment(connection, PartialMcastRequest.decode(body)))
@@ -179,6 +181,36 @@ class CpgEngine(Engine):
         head = wire.PARTIAL_MCAST.pack(len(name), name, *sizes, self.host.node_id, connection.client.identifier)
         self.host.multicast(Function.PARTIAL_MCAST, (head, request.data))
         return Status.OK
+
+    def _zero_copy_allocate(self, connection: Connection, body: bytes) -> bytes:
+        """A program that was refused its buffer finds no address in it; C programs do not look at the status."""
+        request = AllocateRequest.decode(body)
+        try:
+            connection.buffers.refuse_too_many()
+            file = self.host.take_file(connection.client, request.path, FILE_PREFIX, request.size)
+            connection.buffers.add(file)
+        except CorosyncError as error:
+            self._warn(connection, f"zero-copy buffer of process {connection.client.pid} refused: {error}")
+            return status_response(Response.JOIN, error.status)
+        return status_response(Response.JOIN)
+
+    def _zero_copy_free(self, connection: Connection, body: bytes) -> bytes:
+        known = connection.buffers.free(FreeRequest.decode(body).address)
+        return status_response(Response.JOIN, Status.OK if known else Status.NOT_EXIST)
+
+    def _zero_copy_mcast(self, connection: Connection, body: bytes) -> bytes:
+        """The gate has seen a request of a few bytes: whether there is room for the message is judged here."""
+        address = ExecuteRequest.decode(body).address
+        try:
+            mcast = connection.buffers.mcast(address)
+        except CorosyncError as error:
+            return status_response(Response.MCAST, error.status)
+        if not connection.sends:
+            return status_response(Response.MCAST, Status.NOT_EXIST)
+        if _RING_MCAST_DATA + len(mcast) > self.host.room():
+            return status_response(Response.MCAST, Status.TRY_AGAIN)
+        self._mcast(connection, mcast)
+        return status_response(Response.MCAST)
 
     def _join(self, connection: Connection, body: bytes) -> bytes:
         """The answer comes before the join has come round."""
