@@ -6,9 +6,9 @@ import argparse
 import gc
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from corosyncd.totem.events import Configuration, ConfigurationKind, Deliver, Group, Multicast, Queue, Unicast
+from corosyncd.totem.events import Configuration, ConfigurationKind, Deliver, Group, Multicast, Output, Queue, Unicast
 from corosyncd.totem.ring import Ring
 from corosyncd.totem.timeouts import derive
 
@@ -35,8 +35,12 @@ class Loop:
 
     def act(self, node: int) -> None:
         """Carry out what a ring has to say."""
+        self.act_on(node, self.rings[node].outputs())
+
+    def act_on(self, node: int, outputs: Iterable[Output]) -> None:
+        """Carry out what a ring has said."""
         ring, work = self.rings[node], self.work
-        for output in ring.outputs():
+        for output in outputs:
             if isinstance(output, Multicast):
                 for train, size in trains(output.frames):
                     for other in NODES:
