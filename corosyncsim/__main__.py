@@ -6,25 +6,34 @@ Exit status: 0 when every property held in every run, 1 when one was violated, 2
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from time import perf_counter
 
+from corosyncsim import timeline
 from corosyncsim.checkers import PROPERTIES
-from corosyncsim.faults import draw
+from corosyncsim.defects import DEFECTS
+from corosyncsim.faults import Plan, draw
+from corosyncsim.node import MakeCore
 from corosyncsim.run import Report, execute
 
 SEEDS_LIMIT = 1_000_000
 NODES_LIMIT = 16
+EXIT_READER_GONE = 128 + 13
+"""As a shell reports a death by SIGPIPE: whoever read the output has closed it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    if options.command == "replay":
-        return _replay(options)
-    return _run(options)
+    try:
+        return _replay(options) if options.command == "replay" else _run(options)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains about it once more
+        return EXIT_READER_GONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,7 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", type=_range(1, SEEDS_LIMIT), default=(1, 100), metavar="FIRST-LAST")
     replay = commands.add_parser("replay", help="print the trace of one seed")
     replay.add_argument("seed", type=int)
+    replay.add_argument("--frames", action="store_true", help="show every frame on the wire, too")
+    replay.add_argument("--html", type=Path, metavar="FILE", help="draw the history as one HTML file instead of printing it")
     for command in (run, replay):
+        command.add_argument("--defect", choices=DEFECTS, metavar="NAME", help="spoil one node: " + "; ".join(DEFECTS))
         command.add_argument("--nodes", type=_range(2, NODES_LIMIT), default=(3, 7), metavar="FEWEST-MOST")
         command.add_argument("--minutes", type=float, default=1.0, help="simulated time with faults, each seed")
     return parser
@@ -62,7 +74,8 @@ def _run(options: argparse.Namespace) -> int:
     reports: list[Report] = []
     bad = 0
     for seed in _progress(range(first, last + 1)):
-        report, _ = execute(draw(seed, options.nodes, options.minutes * 60))
+        plan = draw(seed, options.nodes, options.minutes * 60)
+        report, _ = execute(plan, adapt=_spoiler(plan, options.defect))
         reports.append(report)
         bad += bool(report.violations)
         for violation in report.violations:
@@ -117,14 +130,32 @@ def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
         yield "no violation"
 
 
+def _spoiler(plan: Plan, name: str | None) -> Callable[[MakeCore], MakeCore] | None:
+    """The deliberate defect of this name, in the second node of the plan."""
+    return DEFECTS[name].adapt(plan.node_ids[1]) if name else None
+
+
 def _replay(options: argparse.Namespace) -> int:
     plan = draw(options.seed, options.nodes, options.minutes * 60)
-    print(f"seed {plan.seed}: nodes {list(plan.node_ids)}, timeouts {plan.timeouts}, barrier {plan.barrier}")
-    print(f"{plan.conditions}\n{plan.load}")
-    report, _ = execute(plan, print)
+    facts = f"seed {plan.seed}: nodes {list(plan.node_ids)}, timeouts {plan.timeouts}, barrier {plan.barrier}"
+    spoiler = _spoiler(plan, options.defect)
+    if options.html:
+        report, history = execute(plan, adapt=spoiler)
+        page = timeline.draw(
+            f"seed {plan.seed}",
+            f"token timeout {plan.timeouts['token']} ms, {plan.conditions}",
+            history,
+            report.violations,
+            report.simulated,
+        )
+        options.html.write_text(page, "utf-8")
+        print(f"{options.html}: {len(page):,} bytes")
+    else:
+        print(f"{facts}\n{plan.conditions}\n{plan.load}")
+        report, _ = execute(plan, print, spoiler, frames=options.frames)
+        print(f"trace digest {report.trace_digest}")
     for violation in report.violations:
         print(f"seed {plan.seed}: {violation}")
-    print(f"trace digest {report.trace_digest}")
     return 1 if report.violations else 0
 
 

@@ -27,12 +27,17 @@ class Cluster:
     """The world of one run; ``nodes`` in ascending order of their ids."""
 
     def __init__(
-        self, plan: Plan, sink: Callable[[str], object] | None = None, adapt: Callable[[MakeCore], MakeCore] | None = None
+        self,
+        plan: Plan,
+        sink: Callable[[str], object] | None = None,
+        adapt: Callable[[MakeCore], MakeCore] | None = None,
+        *,
+        frames: bool = True,
     ) -> None:
         self.plan = plan
         self.parameters: Parameters = derive(plan.timeouts, len(plan.node_ids))
         self.kernel = Kernel(plan.seed)
-        self.trace = Trace(self.kernel, sink)
+        self.trace = Trace(self.kernel, sink, frames=frames)
         self.recorder = Recorder(self.kernel, self.trace, self.parameters.window_size)
         self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive)
         self.programs = Programs(self)

@@ -108,6 +108,25 @@ class Failed(NamedTuple):
 
     order: int
     time: float
+    how: str = "ends"
+
+
+class Strike(NamedTuple):
+    """A fault struck; ``until`` is when it is mended, the same time for one that has no length."""
+
+    time: float
+    until: float
+    kind: str
+    nodes: tuple[int, ...]
+    text: str
+
+
+class Note(NamedTuple):
+    """Something worth telling that no property is about; ``who`` is a process, or what else spoke."""
+
+    time: float
+    who: str
+    text: str
 
 
 Event = Sent | Delivered | Installed | Failed
@@ -156,6 +175,11 @@ class History:
     sent: dict[Message, Sent] = field(default_factory=dict)
     storage_losses: dict[Process, int] = field(default_factory=dict)
     """How often the node had lost its stored ring sequence when this process started."""
+    started: dict[Process, float] = field(default_factory=dict)
+    pauses: list[tuple[Process, float, float]] = field(default_factory=list)
+    """Who was not scheduled, from when, until when."""
+    strikes: list[Strike] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     quiet: Quiet | None = None
     """None while faults still act: then nothing may be expected to have arrived yet."""
 

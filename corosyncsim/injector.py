@@ -65,7 +65,7 @@ class Injector:
         if self._over:
             return
         self.injected[fault.kind] += 1
-        self._cluster.recorder.note("fault", str(fault))
+        self._cluster.recorder.struck(fault.kind, fault.nodes, fault.duration, str(fault))
         undo = self._strikes[fault.kind](fault)
         if undo is not None:
             self._opened += 1

@@ -42,6 +42,11 @@ class Conditions:
     damage: float = 0.0
     trains: bool = True
 
+    def __str__(self) -> str:
+        shares = {name: getattr(self, name) for name in ("tail_probability", "loss", "duplication", "detour", "damage")}
+        said = [f"{name.replace('_', ' ')} {share:.1%}" for name, share in shares.items() if share]
+        return ", ".join([f"delay {self.delay * 1000:.2f} ms", *said, "in trains" if self.trains else "frame by frame"])
+
     def calm(self) -> Conditions:
         """The same delays without any misfortune."""
         return replace(self, tail_probability=0.0, loss=0.0, duplication=0.0, detour=0.0, damage=0.0)

@@ -219,7 +219,7 @@ class SimulatedNode:
             return
         self.power = Power.UP
         gap = self._kernel.now - self._paused_at
-        self._recorder.note(self.process, f"resumes after {gap:.3f} s")
+        self._recorder.resumed(self.process, self._paused_at)
         self._missed(self.core, gap)
 
     def jump_clock(self, seconds: float) -> None:

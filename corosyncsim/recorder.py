@@ -15,10 +15,12 @@ from corosyncsim.history import (
     History,
     Installed,
     Message,
+    Note,
     Process,
     Ring,
     RingNames,
     Sent,
+    Strike,
     Submitted,
 )
 from corosyncsim.kernel import Kernel
@@ -64,19 +66,31 @@ class Recorder:
     def started(self, process: Process, storage_losses: int) -> None:
         """A life of a node begins."""
         self.history.events[process] = []
+        self.history.started[process] = self._kernel.now
         self.history.storage_losses[process] = storage_losses
         self._senders[process] = _Sender()
         self.trace.write(str(process), "starts")
 
     def failed(self, process: Process, how: str) -> None:
         """A life of a node ends."""
-        self._add(process, Failed(self._next(), self._kernel.now))
+        self._add(process, Failed(self._next(), self._kernel.now, how))
         self.rules.ended(process.node_id)
         self.trace.write(str(process), how)
 
     def note(self, process: Process | str, what: str) -> None:
-        """Something for the trace alone."""
+        """Something for people alone."""
+        self.history.notes.append(Note(self._kernel.now, str(process), what))
         self.trace.write(str(process), what)
+
+    def resumed(self, process: Process, paused_at: float) -> None:
+        """A process that was not scheduled since ``paused_at`` runs again."""
+        self.history.pauses.append((process, paused_at, self._kernel.now))
+        self.note(process, f"resumes after {self._kernel.now - paused_at:.3f} s")
+
+    def struck(self, kind: str, nodes: tuple[int, ...], duration: float, text: str) -> None:
+        """A fault begins."""
+        self.history.strikes.append(Strike(self._kernel.now, self._kernel.now + duration, kind, nodes, text))
+        self.trace.write("fault", text)
 
     def submitted(self, message: Message, body: bytes) -> None:
         """A program at the message's sender handed it over."""
@@ -109,7 +123,7 @@ class Recorder:
         """Frames leave a process for everybody."""
         for raw in frames:
             if self.trace.wanted:
-                self.trace.write(str(process), f"sends {wiretap.describe(raw)}")
+                self.trace.frame(str(process), f"sends {wiretap.describe(raw)}")
             try:
                 if wiretap.frame_type(raw) == wiretap.MCAST:
                     self._mcast(process, raw, synchronising)
@@ -145,7 +159,7 @@ class Recorder:
     def unicast(self, process: Process, node_id: int, raw: bytes) -> None:
         """A token or a commit token leaves a process."""
         if self.trace.wanted:
-            self.trace.write(str(process), f"to {node_id}: {wiretap.describe(raw)}")
+            self.trace.frame(str(process), f"to {node_id}: {wiretap.describe(raw)}")
         try:
             kind = wiretap.frame_type(raw)
             if kind == wiretap.TOKEN:

@@ -61,10 +61,17 @@ def merge_bound(parameters: Parameters) -> float:
 
 
 def execute(
-    plan: Plan, sink: Callable[[str], object] | None = None, adapt: Callable[[MakeCore], MakeCore] | None = None
+    plan: Plan,
+    sink: Callable[[str], object] | None = None,
+    adapt: Callable[[MakeCore], MakeCore] | None = None,
+    *,
+    frames: bool = True,
 ) -> tuple[Report, History]:
-    """Run ``plan``; ``sink`` gets the trace line by line, ``adapt`` may change the cores (for tests of the checkers)."""
-    cluster = Cluster(plan, sink, adapt)
+    """Run ``plan``; ``sink`` gets the trace line by line, with the ``frames`` on the wire or without them.
+
+    ``adapt`` may change the cores (for tests of the checkers).
+    """
+    cluster = Cluster(plan, sink, adapt, frames=frames)
     injector, programs = Injector(cluster), cluster.programs
     for node in cluster.nodes.values():
         cluster.kernel.at(cluster.kernel.random.uniform(0.0, START_SPREAD), node.start)
@@ -78,6 +85,8 @@ def execute(
         injector.end()
         cluster.recorder.note("phase", "quiet")
         history.quiet = _quiet(cluster)
+    except OSError:
+        raise  # the core has no I/O: this is the reader of the trace who went away
     except Exception as error:
         raised = (_raised(cluster, error),)
     violations = (*raised, *cluster.recorder.rules.violations, *check_history(history))

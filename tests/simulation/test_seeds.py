@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from corosyncsim.__main__ import main, summary
+from corosyncsim.__main__ import EXIT_READER_GONE, main, summary
 from corosyncsim.faults import draw
 from corosyncsim.run import execute
 
@@ -29,7 +29,7 @@ def test_no_seed_violates_a_property(first: int) -> None:
 
 
 def trace(seed: int, hash_seed: str) -> bytes:
-    command = [sys.executable, "-m", "corosyncsim", "replay", str(seed), "--minutes", "0.1"]
+    command = [sys.executable, "-m", "corosyncsim", "replay", str(seed), "--minutes", "0.1", "--frames"]
     done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, check=True, timeout=60)
     return done.stdout
 
@@ -40,6 +40,24 @@ def test_a_seed_means_one_trace_under_every_hash_seed(seed: int) -> None:
     assert first == trace(seed, "2")
     assert first.count(b"\n") > 1000
     assert first != trace(seed + 1, "1")
+
+
+def test_a_trace_shows_frames_only_where_asked_and_its_digest_covers_them(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for arguments in ([], ["--frames"]):
+        assert main(["replay", "4", "--minutes", "0.02", *arguments]) == 0
+        printed.append(capsys.readouterr().out.splitlines())
+    short, long = printed
+    assert not any(" token " in line for line in short)
+    assert any(" token " in line for line in long)
+    assert [line for line in long if " regular " in line] == [line for line in short if " regular " in line]
+    assert short[-1] == long[-1]
+
+
+def test_a_reader_who_goes_away_is_no_violation() -> None:
+    command = f"{sys.executable} -m corosyncsim replay 4 --minutes 0.1 --frames | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (EXIT_READER_GONE, "")
 
 
 def test_a_trace_that_nobody_reads_changes_nothing() -> None:
