@@ -230,10 +230,10 @@ class Host:
             if group is Group.SYNC:
                 complete = self._barrier(body) or complete
                 continue
+            self.delivered += 1
             sender, sent_at = _NUMBER.unpack_from(body)
             if sender == self.node_id:
                 self.samples.append(Sample(sent_at, now))
-        self.delivered += len(messages)
         self.on_delivery(self)
         return complete
 
