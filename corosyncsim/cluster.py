@@ -39,7 +39,7 @@ class Cluster:
         self.kernel = Kernel(plan.seed)
         self.trace = Trace(self.kernel, sink, frames=frames)
         self.recorder = Recorder(self.kernel, self.trace, self.parameters.window_size)
-        self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive)
+        self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive, self._port_closed, self._refused)
         self.programs = Programs(self)
         make_core = adapt(self._make_core) if adapt else self._make_core
         self.nodes = {
@@ -58,6 +58,12 @@ class Cluster:
 
     def _arrive(self, node_id: int, buffer: bytes, segment_size: int) -> None:
         self.nodes[node_id].arrive(buffer, segment_size)
+
+    def _port_closed(self, node_id: int) -> bool:
+        return self.nodes[node_id].port_closed()
+
+    def _refused(self, sender: int, receiver: int, offender: int) -> None:
+        self.nodes[sender].refused(receiver, offender)
 
     def _make_core(self, node_id: int, stored_sequence: int, now: float) -> Core:
         return Ring(node_id, self.parameters, stored_sequence, now)

@@ -143,6 +143,10 @@ class Distorted:
         """Passed on."""
         self.core.not_scheduled(gap, now)
 
+    def peer_port_refused(self, node: int, offender: int, now: float) -> None:
+        """Passed on."""
+        self.core.peer_port_refused(node, offender, now)
+
 
 class SpoiltDelivery(Distortion):
     """Hands the delivered messages, from one on, to ``spoil``, until that has found what it wants to spoil."""

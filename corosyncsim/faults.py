@@ -14,7 +14,7 @@ from typing import Final
 from corosyncsim.network import Conditions
 from corosyncsim.wiretap import TYPE_NAMES
 
-CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER = (
+CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER, HOST_DOWN, REBUILD = (
     "crash",
     "crash in a step",
     "crash and lose storage",
@@ -24,8 +24,10 @@ CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER =
     "slow",
     "clock jump",
     "force gather",
+    "host down",
+    "socket rebuilt",
 )
-PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM = (
+PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM, REJECT = (
     "partition",
     "one-way cut",
     "cut that is not transitive",
@@ -33,16 +35,19 @@ PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM = (
     "size limit",
     "mute",
     "storm",
+    "firewall rejects",
 )
 KINDS: Final = (
-    CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER,
-    PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM,
+    CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER, HOST_DOWN, REBUILD,
+    PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM, REJECT,
 )  # fmt: skip
 
 WORST_LOSS: Final = 0.30
 WORST_DUPLICATION: Final = 0.50
 SMALLEST_SIZE_LIMIT: Final = 200
 ETHERNET_MTU: Final = 1500
+LONGEST_REBUILD: Final = 0.05
+ON_THE_WAY: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,12 @@ def _fault(random: Random, kind: str, time: float, node_ids: tuple[int, ...], co
             return Fault(time, kind, length * 3, some)
         case "isolate":
             return Fault(time, kind, length * 3, one)
+        case "socket rebuilt":
+            return Fault(time, kind, random.uniform(0.0, LONGEST_REBUILD), one)
+        case "firewall rejects":
+            # On the node itself, or on the way: then the refusals do not come from the node's own address.
+            pair = tuple(random.sample(node_ids, 2))
+            return Fault(time, kind, length * 2, pair, number=random.choice((0, ON_THE_WAY)))
         case "one-way cut" | "cut that is not transitive":
             return Fault(time, kind, length * 2, tuple(random.sample(node_ids, 2)))
         case "size limit":

@@ -35,6 +35,8 @@ class Injector:
             faults.SLOW: self._slow,
             faults.CLOCK: self._jump,
             faults.GATHER: self._gather,
+            faults.HOST_DOWN: self._host_down,
+            faults.REBUILD: self._rebuild,
             faults.PARTITION: self._partition,
             faults.ISOLATE: self._partition,
             faults.ONE_WAY: self._one_way,
@@ -42,6 +44,7 @@ class Injector:
             faults.BLACK_HOLE: self._black_hole,
             faults.MUTE: self._mute,
             faults.STORM: self._storm,
+            faults.REJECT: self._reject,
         }
 
     def start(self) -> None:
@@ -140,6 +143,16 @@ class Injector:
     def _gather(self, fault: Fault) -> None:
         self._cluster.nodes[fault.nodes[0]].force_gather()
 
+    def _host_down(self, fault: Fault) -> Undo:
+        node = self._cluster.nodes[fault.nodes[0]]
+        node.host_down()
+        return node.start
+
+    def _rebuild(self, fault: Fault) -> Undo:
+        node = self._cluster.nodes[fault.nodes[0]]
+        node.close_socket()
+        return node.open_socket
+
     # Faults of the network.
 
     def _cut(self, pairs: list[tuple[int, int]]) -> Undo:
@@ -177,6 +190,20 @@ class Injector:
                 network.lift_size_limit(*way, fault.number)
 
         return lift
+
+    def _reject(self, fault: Fault) -> Undo:
+        """A firewall between two live nodes answers for both, or in a name of its own."""
+        one, other = fault.nodes
+        network = self._cluster.network
+        ways = [(one, other, 0 if fault.number else other), (other, one, 0 if fault.number else one)]
+        for way in ways:
+            network.reject(*way)
+
+        def admit() -> None:
+            for way in ways:
+                network.admit(*way)
+
+        return admit
 
     def _mute(self, fault: Fault) -> Undo:
         source = fault.nodes[0]

@@ -22,6 +22,10 @@ LINK_DATAGRAMS_LIMIT: Final = 4096
 
 TRAIN_BYTES_LIMIT: Final = 65_535
 SELF_DELAY: Final = 20e-6
+ICMP_BURST: Final = 6.0
+"""Refusals that a host sends one peer at once (Linux, ``net.ipv4.icmp_ratelimit``) ..."""
+ICMP_RATE: Final = 1.0
+"""... and how many more a second."""
 FRAME_TYPE_OFFSET: Final = 3
 SMALLEST_FRAME: Final = 25
 CHECKED_WHOLE: Final = (0, 3, 4)
@@ -64,33 +68,50 @@ class Counters:
     damaged: int = 0
     cut: int = 0
     overflowed: int = 0
+    refused: int = 0
 
 
 @dataclass(slots=True)
 class _Link:
     """One direction between two nodes."""
 
+    source: int
+    destination: int
     factor: float
     last_arrival: float = 0.0
     in_flight: int = 0
     cuts: int = 0
     size_limits: list[int] = field(default_factory=list)
     muted_types: list[int] = field(default_factory=list)
+    rejecters: list[int] = field(default_factory=list)
+    refusals_left: float = ICMP_BURST
+    refused_at: float = 0.0
 
 
 class Network:
-    """Carries frames between ``node_ids``; ``arrive(node id, buffer, segment size)`` is called at each arrival."""
+    """Carries frames between ``node_ids``; ``arrive(node id, buffer, segment size)`` is called at each arrival.
+
+    Where ``port_closed(node id)`` nothing arrives: the host answers, and ``refused(sender, receiver, offender)`` is called.
+    """
 
     def __init__(
-        self, kernel: Kernel, node_ids: Sequence[int], conditions: Conditions, arrive: Callable[[int, bytes, int], None]
+        self,
+        kernel: Kernel,
+        node_ids: Sequence[int],
+        conditions: Conditions,
+        arrive: Callable[[int, bytes, int], None],
+        port_closed: Callable[[int], bool] = lambda _: False,
+        refused: Callable[[int, int, int], None] = lambda *_: None,
     ) -> None:
         self.conditions = conditions
         self.counters = Counters()
         self._kernel = kernel
         self._node_ids = tuple(node_ids)
         self._arrive = arrive
+        self._port_closed = port_closed
+        self._refused = refused
         self._links = {
-            (source, destination): _Link(factor=kernel.random.uniform(0.6, 1.6))
+            (source, destination): _Link(source, destination, factor=kernel.random.uniform(0.6, 1.6))
             for source in node_ids
             for destination in node_ids
             if source != destination
@@ -121,6 +142,14 @@ class Network:
     def unmute(self, source: int, destination: int, frame_type: int) -> None:
         """Undo one ``mute``."""
         self._links[source, destination].muted_types.remove(frame_type)
+
+    def reject(self, source: int, destination: int, offender: int) -> None:
+        """A firewall on this link refuses everything, in the name of ``offender``; as often as it is called, it is ended."""
+        self._links[source, destination].rejecters.append(offender)
+
+    def admit(self, source: int, destination: int, offender: int) -> None:
+        """Undo one ``reject``."""
+        self._links[source, destination].rejecters.remove(offender)
 
     # What nodes do.
 
@@ -202,8 +231,27 @@ class Network:
 
     def _arrived(self, link: _Link, destination: int, buffer: bytes, segment_size: int) -> None:
         link.in_flight -= 1
+        if link.rejecters or self._port_closed(destination):
+            for _ in range(0, len(buffer), segment_size):
+                self._refuse(link, link.rejecters[-1] if link.rejecters else destination)
+            return
         self.counters.delivered += 1
         self._arrive(destination, buffer, segment_size)
+
+    def _refuse(self, link: _Link, offender: int) -> None:
+        """Answer one datagram with "port unreachable", unless too many were answered: the answer may be late, or lost."""
+        now, random = self._kernel.now, self._kernel.random.random
+        self.counters.refused += 1
+        link.refusals_left = min(ICMP_BURST, link.refusals_left + (now - link.refused_at) * ICMP_RATE)
+        link.refused_at = now
+        back = self._links[link.destination, link.source]
+        if link.refusals_left < 1.0:
+            return
+        link.refusals_left -= 1.0
+        if back.cuts or random() < self.conditions.loss:
+            return
+        delay = self.conditions.delay * back.factor * (1.0 + self.conditions.jitter * random())
+        self._kernel.after(delay, self._refused, link.source, link.destination, offender)
 
     def _damaged(self, frame: bytes) -> bytes:
         """A datagram that everybody can see is damaged: cut short, with a foreign beginning, or all foreign bytes."""

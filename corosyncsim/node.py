@@ -58,6 +58,7 @@ class Core(Protocol):
     def leave(self, now: float) -> None: ...
     def force_gather(self, now: float) -> None: ...
     def not_scheduled(self, gap: float, now: float) -> None: ...
+    def peer_port_refused(self, node: int, offender: int, now: float) -> None: ...
 
 
 class Power(Enum):
@@ -147,6 +148,9 @@ class SimulatedNode:
         self._serving = False
         self._armed: float | None = None
         self._clock_ahead = 0.0
+        self._host_up = True
+        self._rebuilding = 0
+        self._refusals: list[tuple[int, int]] = []
         self._crash_after: int | None = None
         self.dropped = 0
 
@@ -163,6 +167,7 @@ class SimulatedNode:
             return
         self.life += 1
         self.power = Power.UP
+        self._host_up = True
         self._busy_until = 0.0
         self._recorder.started(self.process, self.storage_losses)
         self.core = self._make_core(self.node_id, self.stored_sequence, self.now())
@@ -193,6 +198,19 @@ class SimulatedNode:
             self.stored_sequence = 0
             self.storage_losses += 1
             self._recorder.note(self.process, "has lost its stored ring sequence")
+
+    def host_down(self) -> None:
+        """The whole machine goes: nobody says any more that a port is closed, until the next life."""
+        self.crash()
+        self._host_up = False
+
+    def close_socket(self) -> None:
+        """The live process rebuilds its socket: for a moment nobody listens."""
+        self._rebuilding += 1
+
+    def open_socket(self) -> None:
+        """Undo one ``close_socket``."""
+        self._rebuilding -= 1
 
     def leave(self) -> None:
         """End this life in order: the others are told."""
@@ -236,6 +254,8 @@ class SimulatedNode:
             core.not_scheduled(gap, self.now())
             self.step()
         self._serve()
+        while self._refusals and self.power is Power.UP:
+            self.refused(*self._refusals.pop(0))
 
     def now(self) -> float:
         """The time by this node's clock."""
@@ -260,9 +280,23 @@ class SimulatedNode:
         upper, self.upper = self.upper, None
         if upper is not None:
             upper.end()
+        self._refusals.clear()
         self._recorder.failed(self.process, how)
 
     # The driver.
+
+    def port_closed(self) -> bool:
+        """Whether this node's host answers that nobody listens."""
+        return self._host_up and (self.power is Power.DOWN or self._rebuilding > 0)
+
+    def refused(self, peer: int, offender: int) -> None:
+        """The network brings word that a datagram for ``peer`` was refused."""
+        if self.power is Power.PAUSED:
+            self._refusals.append((peer, offender))
+        elif self.core is not None:
+            self._recorder.refused(self.process, peer, offender)
+            self.core.peer_port_refused(peer, offender, self.now())
+            self.step()
 
     def arrive(self, buffer: bytes, segment_size: int) -> None:
         """A datagram, or a train of equal ones, reaches this node's socket."""

@@ -92,6 +92,11 @@ class Recorder:
         self.history.strikes.append(Strike(self._kernel.now, self._kernel.now + duration, kind, nodes, text))
         self.trace.write("fault", text)
 
+    def refused(self, process: Process, peer: int, offender: int) -> None:
+        """Word came to a process that what it sent to a peer was refused, by the peer's own host or by another (0)."""
+        if self.trace.wanted:
+            self.trace.write(str(process), f"hears from {offender or 'the way'} that {peer}'s port is closed")
+
     def submitted(self, message: Message, body: bytes) -> None:
         """A program at the message's sender handed it over."""
         self.history.submitted[message] = Submitted(self._next(), self._kernel.now, message, len(body), crc32(body))

@@ -18,7 +18,7 @@ from corosyncd.totem import timeouts
 
 # Beside the timers, what else the executive wants to know as numbers before it has a map.
 SETTINGS = (*timeouts.DEFAULTS, "token_retransmit", "hold", "consensus", "config_version", "ip_dscp")
-FLAGS = {"block_unlisted_ips": "yes", "cancel_token_hold_on_retransmit": "no"}
+FLAGS = {"block_unlisted_ips": "yes", "cancel_token_hold_on_retransmit": "no", "fast_failover": "yes"}
 """Flags that are words in the file and numbers in force, with their defaults."""
 
 # Words in the messages of ``timeouts.derive``, and the key that each is about; longer ones first.

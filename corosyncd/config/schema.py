@@ -123,6 +123,7 @@ class Totem(Section):
     miss_count_const: U32 = None
     block_unlisted_ips: YesNo = None
     cancel_token_hold_on_retransmit: YesNo = None
+    fast_failover: YesNo = None
 
 
 class Interface(Section):

@@ -13,6 +13,7 @@ from corosyncd.totem.membership import Membership
 from corosyncd.totem.ordering import Ordering, SortQueue
 from corosyncd.totem.outbox import Outbox
 from corosyncd.totem.packing import Packer
+from corosyncd.totem.port_watch import PortWatch
 from corosyncd.totem.recovery import Recovery
 from corosyncd.totem.statistics import Statistics
 from corosyncd.totem.timeouts import Parameters
@@ -42,6 +43,7 @@ class Core:
         "outbox",
         "packer",
         "parameters",
+        "port_watch",
         "queue",
         "recovery",
         "retransmits_listed_at",
@@ -68,6 +70,7 @@ class Core:
         self.delivery = Delivery(self.outbox, self.packer, self.statistics)
         self.ordering = Ordering(node_id, parameters, self.statistics)
         self.membership = Membership(node_id, self.ring_id.sequence)
+        self.port_watch = PortWatch()
         self.queue = SortQueue(self.ring_id)
         """The frames of the last installed ring. It does not change between the commit and the installation of the next,
 

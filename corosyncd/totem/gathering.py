@@ -36,6 +36,7 @@ def enter_gather(core: Core, reason: GatherReason, now: float) -> None:
         core.delivery.contiguous(core.queue)
     core.recovery = None
     core.membership.restart()
+    core.port_watch.gather(core.membership.accused(), now)
     timers = core.timers
     timers.stop_ring()
     timers.consensus = now + core.parameters.consensus
@@ -109,6 +110,8 @@ def join_operational(core: Core, frame: bytes, swapped: bool, now: float) -> Non
     known = join.system_from in membership.members
     # A stranger's leave changes nothing here; a member's join from before this ring is late.
     stale = join.ring_seq < core.ring_id.sequence if known else not join.nodeid
+    if core.node_id in join.failed:
+        core.port_watch.declare((node for node in membership.members if node in join.proc and node not in join.failed), now)
     if core.node_id in join.failed or stale:
         core.statistics.drop(Reason.JOIN_IGNORED)
         return

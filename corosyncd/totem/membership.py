@@ -36,6 +36,8 @@ class GatherReason(IntEnum):
     JOIN_COMMIT = 13
     JOIN_RECOVERY = 14
     INTERFACE_CHANGE = 15
+    PORT_REFUSED = 16
+    """Not in stock: see ``failover``."""
 
 
 class Verdict(Enum):
@@ -86,6 +88,10 @@ class Membership:
         """The nodes of the ring that my sets ask for, ascending; the first is its representative."""
         failed = self.failed
         return tuple(sorted(node for node in self.proc if node not in failed))
+
+    def accused(self) -> list[int]:
+        """The members that are held to have failed, without those that said farewell."""
+        return [node for node in self.members if node in self.failed and node not in self.left_on_purpose]
 
     def agreed(self) -> bool:
         """Whether every candidate has sent the sets that I have."""

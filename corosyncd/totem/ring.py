@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from corosyncd.totem import forming, gathering, rotation
+from corosyncd.totem import failover, forming, gathering, rotation
 from corosyncd.totem.core import Core, State
 from corosyncd.totem.events import Group, Output, Queue, RingId
 from corosyncd.totem.membership import GatherReason
@@ -98,6 +98,8 @@ class Ring:
         self._begin(now)
         train = buffer if isinstance(buffer, bytes) else bytes(buffer)
         size = len(train)
+        if self._core.port_watch.suspects:
+            self._core.port_watch.heard(train, segment_size)
         if segment_size <= 0 or segment_size >= size:
             self._frame(train, now)
         else:
@@ -108,6 +110,13 @@ class Ring:
             self._deliver_later = True
         else:
             self._end()
+
+    def peer_port_refused(self, node: int, offender: int, now: float) -> None:
+        """A datagram for ``node`` was answered with "port unreachable" by the host of node ``offender`` (0: some other host)."""
+        self._begin(now)
+        if not self._silent:
+            failover.port_refused(self._core, node, offender, now)
+        self._end()
 
     def handle_timer(self, now: float) -> None:
         """Do what is due: receive looped frames, expire timers, go on with a stopped delivery."""
@@ -224,6 +233,7 @@ class Ring:
         core = self._core
         core.parameters = core.ordering.parameters = parameters
         core.packer.set_net_mtu(parameters.net_mtu)
+        failover.start(core, self._now)
         self.token_delay = core.token_delay
 
     @property
@@ -318,6 +328,8 @@ def _expire(core: Core, now: float) -> None:
     if timers.merge <= now:
         timers.merge = STOPPED
         gathering.detect_merge(core)
+    if timers.probe <= now:
+        failover.probe(core, now)
     if timers.send_join <= now:
         timers.send_join = STOPPED
         gathering.send_join(core)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from corosyncd.totem import failover
 from corosyncd.totem.core import Core
 from corosyncd.totem.events import RingId
 from corosyncd.totem.forming import install
@@ -136,6 +137,7 @@ def token(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     if frames:
         statistics.mcast_rx += len(frames)
         core.outbox.multicast(frames)
+        core.port_watch.multicast_at = now
     if ordering.missing:
         _list_retransmits(core, now)
     if ordering.failed_to_receive:
@@ -147,6 +149,7 @@ def token(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     statistics.token_received(ordering.backlog_reported, now)
     if recovery is not None and recovery.complete:
         install(core, recovery)
+        failover.start(core, now)
 
 
 def _pass_on(core: Core, frame: bytes, keep: bool, now: float) -> None:
@@ -160,6 +163,7 @@ def _pass_on(core: Core, frame: bytes, keep: bool, now: float) -> None:
     else:
         core.outbox.unicast(core.target, frame)
         core.statistics.orf_token_tx += 1
+        core.port_watch.token_at = now
     core.start_token_timers(now)
     if parameters.heartbeat:
         timers.heartbeat = STOPPED if keep else now + parameters.heartbeat

@@ -31,7 +31,9 @@ COUNTERS: Final = (
     "consensus_timeouts",
     "rx_msg_dropped",
 )
-"""The u64 counters that ``clear`` resets."""
+"""The u64 counters of stock that ``clear`` resets."""
+OWN_COUNTERS: Final = ("probe_tx", "port_refused", "early_accusations", "pauses")
+"""u64 counters that stock does not have, ``stats.totem.*``; ``clear`` resets them too."""
 TOKENS_A_MEAN: Final = 100
 """The means over tokens cover this many (``mtt_rx_token``, ``avg_backlog_calc``)."""
 
@@ -41,6 +43,7 @@ class Statistics:
 
     __slots__ = (
         *COUNTERS,
+        *OWN_COUNTERS,
         "avg_backlog_calc",
         "avg_token_workload",
         "continuous_gather",
@@ -77,6 +80,14 @@ class Statistics:
         self.recovery_entered = self.recovery_token_lost = 0
         self.consensus_timeouts = 0
         self.rx_msg_dropped = 0
+        self.probe_tx = 0
+        """Merge-detects sent to show life (see ``failover``); ``memb_merge_detect_tx`` counts those of the representative."""
+        self.port_refused = 0
+        """Sends that a host answered with "port unreachable"."""
+        self.early_accusations = 0
+        """Members declared gone because their ports were closed."""
+        self.pauses = 0
+        """Times when this node was not scheduled for long."""
         self.time_since_token_last_received = 0
         self.mtt_rx_token = 0
         self.avg_token_workload = 0

@@ -35,12 +35,20 @@ DEFAULTS: Final[Mapping[str, int]] = MappingProxyType(
         "heartbeat_failures_allowed": 0,
         "max_network_delay": 50,
         "cancel_token_hold_on_retransmit": 0,
+        "fast_failover": 1,
         "netmtu": 1500,
     }
 )
 """Values in milliseconds, counts, or per cent, by their names in the totem section."""
 ZERO_IS_A_VALUE: Final = frozenset(
-    ("token_warning", "token_coefficient", "send_join", "heartbeat_failures_allowed", "cancel_token_hold_on_retransmit")
+    (
+        "token_warning",
+        "token_coefficient",
+        "send_join",
+        "heartbeat_failures_allowed",
+        "cancel_token_hold_on_retransmit",
+        "fast_failover",
+    )
 )
 """For all other keys 0 asks for the default."""
 
@@ -64,6 +72,7 @@ class Parameters:
     window_size: int
     max_messages: int
     cancel_token_hold_on_retransmit: bool
+    fast_failover: bool
     net_mtu: int
     """Bytes of payload in an ordinary frame, behind the mcast header."""
     published: Mapping[str, int]
@@ -143,8 +152,9 @@ def _parameters(values: Mapping[str, int]) -> Parameters:
         window_size=values["window_size"],
         max_messages=values["max_messages"],
         cancel_token_hold_on_retransmit=bool(values["cancel_token_hold_on_retransmit"]),
+        fast_failover=bool(values["fast_failover"]),
         net_mtu=values["netmtu"] - FRAME_OVERHEAD,
         published=MappingProxyType(
-            {name: value for name, value in values.items() if name not in ("token_coefficient", "netmtu")}
+            {name: value for name, value in values.items() if name not in ("token_coefficient", "netmtu", "fast_failover")}
         ),
     )

@@ -14,7 +14,19 @@ STOPPED: Final = inf
 class Timers:
     """When each timer expires; ``STOPPED`` when it does not run."""
 
-    __slots__ = ("consensus", "forward", "heartbeat", "hold", "join", "merge", "retransmit", "send_join", "token", "warning")
+    __slots__ = (
+        "consensus",
+        "forward",
+        "heartbeat",
+        "hold",
+        "join",
+        "merge",
+        "probe",
+        "retransmit",
+        "send_join",
+        "token",
+        "warning",
+    )
 
     def __init__(self) -> None:
         self.stop_all()
@@ -35,6 +47,8 @@ class Timers:
         """The executive's throttle lets the token go."""
         self.merge = STOPPED
         """The representative looks for other rings."""
+        self.probe = STOPPED
+        """A member that got nothing for a while gets a sign of life."""
         self.join = STOPPED
         """My join is repeated."""
         self.send_join = STOPPED
@@ -45,7 +59,7 @@ class Timers:
     def stop_ring(self) -> None:
         """Stop what only a rotating token needs."""
         self.token = self.warning = self.retransmit = self.heartbeat = STOPPED
-        self.hold = self.forward = self.merge = STOPPED
+        self.hold = self.forward = self.merge = self.probe = STOPPED
 
     def stop_gather(self) -> None:
         """Stop what only a round of joins needs."""
@@ -61,6 +75,7 @@ class Timers:
             self.hold,
             self.forward,
             self.merge,
+            self.probe,
             self.join,
             self.send_join,
             self.consensus,

@@ -301,7 +301,7 @@ def test_settings_hold_the_defaults(tmp_path: Path) -> None:
         "cluster_name": "",
         "transport": "udpu",
         "ip_version": "ipv6-4",
-        "totem": {"block_unlisted_ips": 1, "cancel_token_hold_on_retransmit": 0},
+        "totem": {"block_unlisted_ips": 1, "cancel_token_hold_on_retransmit": 0, "fast_failover": 1},
         "node_count": 2,
         "engines": [],
     }
@@ -311,9 +311,11 @@ def test_settings_hold_what_the_file_says(tmp_path: Path) -> None:
     section = (
         "system: {instance: x, run_dir: /r, log_dir: /l, link_semaphores: sysv, sched_rr: no, priority: min, socket_dir: /s}\n"
     )
-    file = with_totem("token: 1000\n  block_unlisted_ips: no\n  cancel_token_hold_on_retransmit: yes") + section
+    file = (
+        with_totem("token: 1000\n  block_unlisted_ips: no\n  cancel_token_hold_on_retransmit: yes\n  fast_failover: no") + section
+    )
     settings = load_text(tmp_path, file).settings
-    assert settings["totem"] == {"token": 1000, "block_unlisted_ips": 0, "cancel_token_hold_on_retransmit": 1}
+    assert settings["totem"] == {"token": 1000, "block_unlisted_ips": 0, "cancel_token_hold_on_retransmit": 1, "fast_failover": 0}
     chosen = {
         name: settings[name]
         for name in ("instance", "run_dir", "log_dir", "link_semaphores", "sched_rr", "priority", "socket_dir")

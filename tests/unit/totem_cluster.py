@@ -26,6 +26,8 @@ from corosyncd.totem.timeouts import Parameters, derive
 
 Filter = Callable[[int, int, bytes], bool]
 """(sender, receiver, frame) → whether the frame arrives."""
+Refuser = Callable[[int, int], int | None]
+"""(sender, receiver) → the node whose host answers that the port is closed, 0 for another host; None where nobody answers."""
 MAXIMUM_STEPS = 200_000
 
 
@@ -37,6 +39,8 @@ class Node:
     ring: Ring
     cluster: Cluster
     inbox: deque[bytes] = field(default_factory=deque)
+    refusals: deque[tuple[int, int]] = field(default_factory=deque)
+    """(peer, offender) of datagrams that came back."""
     alive: bool = False
     synchronized: bool = False
     stored: int = 0
@@ -110,6 +114,7 @@ class Cluster:
         self.parameters: Parameters = derive(settings or {}, count)
         self.now = 1000.0
         self.passes: Filter = lambda sender, receiver, frame: True
+        self.refuses: Refuser = lambda sender, receiver: None
         self.nodes: dict[int, Node] = {}
         for node_id in range(1, count + 1):
             self.nodes[node_id] = Node(node_id, Ring(node_id, self.parameters, 0, self.now), self)
@@ -161,7 +166,10 @@ class Cluster:
         """One frame to one node."""
         assert sender != receiver, "a node's own frames loop inside the core"
         node = self.nodes[receiver]
-        if node.alive and self.passes(sender, receiver, frame):
+        offender = self.refuses(sender, receiver)
+        if offender is not None:
+            self.nodes[sender].refusals.append((receiver, offender))
+        elif node.alive and self.passes(sender, receiver, frame):
             node.inbox.append(frame)
 
     def step(self) -> bool:
@@ -174,6 +182,10 @@ class Cluster:
                 busy = True
                 while node.inbox:
                     node.ring.receive(node.inbox.popleft(), 0, self.now)
+                node.act()
+            while node.refusals:
+                busy = True
+                node.ring.peer_port_refused(*node.refusals.popleft(), self.now)
                 node.act()
             deadline = node.ring.next_timer()
             if deadline is not None and deadline <= self.now:
