@@ -13,6 +13,7 @@ from types import TracebackType
 
 from coroipc import handshake
 from coroipc.errors import LibraryError, TooBig, TryAgain, error_for, status_from_errno
+from coroipc.liveness import is_dead
 from coroipc.ringbuffer import RingBuffer, RingCorrupt
 
 HARD_STOP = 1
@@ -220,12 +221,8 @@ class Channel:
         for attempt in range(_DEATH_PROBES):
             if attempt:
                 time.sleep(_DEATH_PROBE_INTERVAL)
-            try:
-                os.kill(self._server_pid, 0)
-            except ProcessLookupError:
+            if is_dead(self._server_pid):
                 return True
-            except PermissionError:
-                pass
         return False
 
     def _remove_files(self) -> None:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from coroipc.liveness import is_dead
 from coroipc.server import files, listener
 from corosyncd.config.helper import Outcome, command, decode, environment
 from corosyncd.daemon import process, ring_store
@@ -85,7 +86,7 @@ def prepare_folders(settings: dict[str, Any]) -> None:
 def sweep_leftovers() -> None:
     """Remove what killed daemons have left in /dev/shm: links, and the IPC folders of processes that no longer live."""
     segments.sweep()
-    files.sweep(process.is_dead)
+    files.sweep(is_dead)
 
 
 class Boot:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coroipc.liveness import is_dead
 from coroipc.server import files
-from corosyncd.daemon import process
 from corosyncd.daemon.engine_options import EngineOptions
 from corosyncd.daemon.fork_server import Exited, ForkServer, PriorityRefused, Spawned, SpawnFailed
 from corosyncd.daemon.log_relay import log_channel, read_lines
@@ -224,7 +224,7 @@ class EngineLinks:
         if child.link_gone and child.exit_reason and self._children.get(name) is child:
             self._drop(name)
             # A killed engine leaves its clients' rings behind.
-            files.sweep(process.is_dead)
+            files.sweep(is_dead)
             self._report(name, child.exit_reason)
 
     def _drop(self, name: str) -> None:

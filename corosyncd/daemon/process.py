@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import select
 import signal
 from typing import Final
 
@@ -69,27 +68,3 @@ def raise_descriptor_limit(wanted: int) -> None:
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def is_dead(pid: int) -> bool:
-    """Whether no process with that pid runs: there is none, or one that has ended and that nobody has reaped.
-
-    PID 1 of many containers never reaps what it inherits, and a killed executive's engines are inherited by it.
-    """
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False  # A kernel or a sandbox without process descriptors: better alive than swept.
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    ended = bool(poll.poll(0))  # Of all its threads: pidfd_open(2).
-    os.close(descriptor)
-    return ended

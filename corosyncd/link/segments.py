@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import posix_ipc
 import sysv_ipc
 
+from coroipc.liveness import is_dead
 from coroipc.mapping import Mapping
 from coroipc.semaphores import NamedSemaphore, Semaphore, SystemVSemaphore
 
@@ -178,16 +179,16 @@ def sweep() -> None:
     """Remove the segments and semaphores of executives that no longer live."""
     for path in _POSIX_DIRECTORY.glob(f"{NAME_PREFIX}*-*"):
         creator = path.name[len(NAME_PREFIX) :].split("-", 1)[0]
-        if creator.isdecimal() and not _lives(int(creator)):
+        if creator.isdecimal() and is_dead(int(creator)):
             _unlink_posix(path.name)
     for path in _POSIX_DIRECTORY.glob(f"sem.{NAME_PREFIX}*-*"):
         creator = path.name[len(NAME_PREFIX) + 4 :].split("-", 1)[0]
-        if creator.isdecimal() and not _lives(int(creator)):
+        if creator.isdecimal() and is_dead(int(creator)):
             path.unlink(missing_ok=True)
     for line in _SYSTEM_V_TABLE.read_text().splitlines()[1:]:
         fields = line.split()
         key, creator, users = int(fields[0]), fields[4], int(fields[6])
-        if key & ~_KEY_MASK == KEY_PREFIX and users == 0 and not _lives(int(creator)):
+        if key & ~_KEY_MASK == KEY_PREFIX and users == 0 and is_dead(int(creator)):
             with suppress(OSError, sysv_ipc.Error):
                 _remove_system_v(key)
 
@@ -213,16 +214,6 @@ def _unlink_posix(base: str) -> None:
     for name in _semaphore_names(base):
         with suppress(posix_ipc.ExistentialError):
             posix_ipc.unlink_semaphore(name)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _signed(word: int) -> int:

@@ -27,8 +27,8 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 
 from coroipc.errors import CorosyncError, TryAgain
+from coroipc.liveness import is_dead
 from coroipc.server import files
-from corosyncd.daemon.process import is_dead
 from corosyncd.link import segments
 from libquorum import Quorum, QuorumNotification, Track
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from corosyncd.daemon.process import is_dead
+from coroipc.liveness import is_dead
 
 
 def test_a_running_process_is_not_dead() -> None:
