@@ -60,7 +60,8 @@ class Result(NamedTuple):
 
     nodes: int
     formation: float
-    failover: float
+    host_lost: float
+    process_lost: float
     rotation: float
     latency: float
     latency_p99: float
@@ -72,20 +73,21 @@ class Result(NamedTuple):
 def study(nodes: int, setting: Setting, costs: Costs) -> Result:
     """Every figure of one size."""
     parameters = derive(setting.totem(nodes), nodes)
-    formation, failover = form_and_fail(nodes, parameters, costs)
+    formation, host_lost = form_and_fail(nodes, parameters, costs, host_too=True)
+    _, process_lost = form_and_fail(nodes, parameters, costs, host_too=False)
     rotation, latency, latency_p99 = light_load(nodes, parameters, costs)
     small, full_rotation = full_load(nodes, parameters, costs, SMALL)
     large, _ = full_load(nodes, parameters, costs, LARGE)
-    return Result(nodes, formation, failover, rotation, latency, latency_p99, small, large, full_rotation)
+    return Result(nodes, formation, host_lost, process_lost, rotation, latency, latency_p99, small, large, full_rotation)
 
 
-def form_and_fail(nodes: int, parameters: Parameters, costs: Costs) -> tuple[float, float]:
-    """Seconds from power-on to a whole cluster that serves, and from the loss of a host to the same among the rest."""
+def form_and_fail(nodes: int, parameters: Parameters, costs: Costs, *, host_too: bool) -> tuple[float, float]:
+    """Seconds from power-on to a whole cluster that serves, and from the loss of a node to the same among the rest."""
     world = _formed(nodes, parameters, costs, SMALL)
     formation = world.served_since()
     world.kernel.run_until(world.kernel.now + IDLE)
     lost_at = world.kernel.now
-    world.hosts[nodes // 2 + 1].alive = False
+    world.hosts[nodes // 2 + 1].fail(host_too=host_too)
     _wait(world)
     return formation, world.served_since() - lost_at
 
@@ -140,20 +142,22 @@ def _wait(world: World) -> None:
 
 
 def plot(results: Mapping[str, list[Result]], file: Path) -> None:
-    """Six pictures in one file. Raises ImportError without matplotlib (extra ``plots``)."""
+    """Eight pictures in one file. Raises ImportError without matplotlib (extra ``plots``)."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
     panels: tuple[tuple[str, str, Callable[[Result], float], bool], ...] = (
         ("formation from power-on", "s", lambda result: result.formation, False),
-        ("failover after the loss of a host", "s", lambda result: result.failover, True),
+        ("failover, a host is lost", "s", lambda result: result.host_lost, True),
+        ("failover, a daemon is killed", "s", lambda result: result.process_lost, False),
         ("token rotation, light load", "ms", lambda result: result.rotation * 1e3, False),
-        ("message to its own sender, light load, p50", "ms", lambda result: result.latency * 1e3, False),
+        ("latency, light load, p50", "ms", lambda result: result.latency * 1e3, False),
+        ("latency, light load, p99", "ms", lambda result: result.latency_p99 * 1e3, False),
         ("64-byte messages, all sending", "thousand/s", lambda result: result.small_rate / 1e3, False),
         ("full frames, all sending", "MB/s", lambda result: result.large_rate * LARGE / 1e6, False),
     )
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    axes = figure.subplots(2, 3)
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    axes = figure.subplots(2, 4)
     for axis, (title, unit, value, logarithmic) in zip(axes.flat, panels, strict=True):
         for (name, rows), style in zip(results.items(), ("o-", "s--", "^:"), strict=False):
             axis.plot([row.nodes for row in rows], [value(row) for row in rows], style, label=name, markersize=4)
@@ -168,16 +172,25 @@ def plot(results: Mapping[str, list[Result]], file: Path) -> None:
         else:
             axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    axes[1, 0].set_xlabel("nodes")
-    axes[1, 1].set_xlabel("nodes")
-    axes[1, 2].set_xlabel("nodes")
+    for axis in axes[1]:
+        axis.set_xlabel("nodes")
     axes[0, 0].legend(fontsize=9)
     figure.savefig(file, dpi=90)
 
 
 def table(results: Mapping[str, list[Result]]) -> str:
     """The figures as a table in Markdown."""
-    heads = ("nodes", "settings", "formation s", "failover s", "rotation ms", "latency p50 / p99 ms", "64 bytes/s", "MB/s")
+    heads = (
+        "nodes",
+        "settings",
+        "formation s",
+        "host lost s",
+        "daemon killed s",
+        "rotation ms",
+        "latency p50 / p99 ms",
+        "64-byte messages/s",
+        "full frames MB/s",
+    )
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for rows in zip(*results.values(), strict=True):
         for name, row in zip(results, rows, strict=True):
@@ -185,7 +198,8 @@ def table(results: Mapping[str, list[Result]]) -> str:
                 f"{row.nodes}",
                 name,
                 f"{row.formation:.2f}",
-                f"{row.failover:.2f}",
+                f"{row.host_lost:.2f}",
+                f"{row.process_lost:.2f}",
                 f"{row.rotation * 1e3:.2f}",
                 f"{row.latency * 1e3:.2f} / {row.latency_p99 * 1e3:.2f}",
                 f"{row.small_rate:,.0f}",

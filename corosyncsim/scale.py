@@ -74,6 +74,7 @@ class Host:
         "_busy",
         "_data",
         "_owed",
+        "_refused",
         "_step",
         "_tokens",
         "_world",
@@ -84,6 +85,7 @@ class Host:
         "delivered",
         "node_id",
         "on_delivery",
+        "refuses",
         "ring",
         "samples",
         "synchronised_at",
@@ -93,6 +95,8 @@ class Host:
         self.node_id = node_id
         self.ring = Ring(node_id, parameters, 0, world.kernel.now)
         self.alive = True
+        self.refuses = False
+        """The process is gone, but not the host: it answers "port unreachable"."""
         self.configuration: Configuration | None = None
         self.configurations = 0
         """Regular ones, with members beside this node."""
@@ -104,6 +108,7 @@ class Host:
         self._world = world
         self._data: deque[tuple[bytes, int]] = deque()
         self._tokens: deque[bytes] = deque()
+        self._refused: deque[int] = deque()
         self._busy = False
         self._armed = float("inf")
         self._owed = 0.0
@@ -128,6 +133,17 @@ class Host:
         self.ring.submit(Group.ENGINES, [body] * count, Queue.NORMAL, 1, now)
         self._owed += count * self._world.costs.hand_over
 
+    def fail(self, *, host_too: bool) -> None:
+        """The process ends; with its host nobody is left to refuse what is still sent there."""
+        self.alive = False
+        self.refuses = not host_too
+
+    def peer_port_refused(self, node_id: int) -> None:
+        """The answer to a datagram for a node whose process is gone."""
+        if self.alive:
+            self._refused.append(node_id)
+            self._wake()
+
     def arrive(self, buffer: bytes, segment_size: int, token: bool) -> None:
         """A datagram or a train is in the socket."""
         if not self.alive:
@@ -136,6 +152,9 @@ class Host:
             self._tokens.append(buffer)
         else:
             self._data.append((buffer, segment_size))
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._busy:
             self._busy = True
             self._world.kernel.after(self._world.costs.wake_up * MICROSECOND, self._work)
@@ -146,7 +165,11 @@ class Host:
         costs = self._world.costs
         if not self.alive:
             return
-        if self._data:
+        if self._refused:
+            node_id = self._refused.popleft()
+            self.ring.peer_port_refused(node_id, node_id, now)
+            self._finish(costs.receive_call)
+        elif self._data:
             buffer, segment_size = self._data.popleft()
             frames = -(-len(buffer) // segment_size) if segment_size else 1
             self.ring.receive(buffer, segment_size, now)
@@ -286,7 +309,11 @@ class World:
             self.kernel.after(spent * MICROSECOND, source.arrive, buffer, segment_size, token)
             return
         source.card_free_at = max(source.card_free_at, self.kernel.now + spent * MICROSECOND) + len(buffer) / WIRE_RATE
-        self.kernel.at(source.card_free_at + WIRE_DELAY, self.hosts[peer].arrive, buffer, segment_size, token)
+        arrival, host = source.card_free_at + WIRE_DELAY, self.hosts[peer]
+        if host.refuses:
+            self.kernel.at(arrival + WIRE_DELAY, source.peer_port_refused, peer)
+        else:
+            self.kernel.at(arrival, host.arrive, buffer, segment_size, token)
 
     def power_on(self, within: float) -> None:
         """Every node starts at a moment of its own within so many seconds."""

@@ -31,12 +31,21 @@ def test_a_lost_host_costs_a_token_timeout_and_the_consensus_and_leaves_the_othe
     parameters = derive({}, NODES)
     lost_at = world.kernel.now
     before = {node_id: host.configurations for node_id, host in world.hosts.items()}
-    world.hosts[5].alive = False
+    world.hosts[5].fail(host_too=True)
     assert not world.whole()
     assert world.run_until_whole(limit=60, step=0.01)
     taken = world.served_since() - lost_at
     assert parameters.consensus < taken < parameters.token + parameters.consensus + 2 * parameters.join
     assert all(host.configurations == before[host.node_id] + 1 for host in world.living())
+
+
+def test_a_killed_daemon_whose_host_refuses_is_replaced_before_its_token_timeout() -> None:
+    world = formed()
+    world.kernel.run_until(world.kernel.now + 1)
+    killed_at = world.kernel.now
+    world.hosts[5].fail(host_too=False)
+    assert world.run_until_whole(limit=60, step=0.01)
+    assert world.served_since() - killed_at < derive({}, NODES).token
 
 
 def test_dearer_packets_make_the_same_ring_slower() -> None:
