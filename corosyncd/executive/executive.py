@@ -259,14 +259,16 @@ class Executive:
 
     def close_gates(self) -> bool:
         """Tell every engine the configuration; GATE_CLOSED comes back from each."""
-        members = list(self.sync.members)
-        transitional = list(self.sync.transitional)
         waiting = False
         for engine in self._running():
-            engine.put(ToEngine.CONFIGURATION, transitional, members)
-            self.supervision.owes(engine)
+            self.tell_configuration(engine)
             waiting = True
         return not waiting and not self.supervision.missing()
+
+    def tell_configuration(self, engine: EngineRecord) -> None:
+        """The configuration of the present round; the engine owes GATE_CLOSED."""
+        engine.put(ToEngine.CONFIGURATION, list(self.sync.transitional), list(self.sync.members))
+        self.supervision.owes(engine)
 
     def step(self, service: int) -> bool:
         """The local engine's turn."""

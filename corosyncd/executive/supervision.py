@@ -18,6 +18,7 @@ from corosyncd.executive.record import (
     Phase,
 )
 from corosyncd.link.vocabulary import ToEngine
+from corosyncd.totem.events import NO_RING
 
 if TYPE_CHECKING:
     from corosyncd.executive.executive import Executive
@@ -86,9 +87,11 @@ class Supervision:
         executive.log("SERV", "notice", f"Engine {engine.name} is back after {len(engine.deaths)} death(s) in its recent past")
         if engine.synchronised:
             executive.ring.force_gather(executive.now)
-        elif not executive.sync.in_process:
-            engine.put(ToEngine.CONFIGURATION, list(executive.sync.transitional), list(executive.sync.members))
-            engine.put(ToEngine.SYNC_COMPLETE)
+        elif executive.sync.ring_id != NO_RING:
+            # Its predecessor may have died with its gate still to be closed: an open round waits for the answer.
+            executive.tell_configuration(engine)
+            if not executive.sync.in_process:
+                engine.put(ToEngine.SYNC_COMPLETE)
 
     def missing(self) -> bool:
         """Whether a synchronised engine is away: then this node sends no barrier."""

@@ -257,6 +257,22 @@ def test_an_engine_without_sync_state_comes_back_without_a_new_ring() -> None:
     assert words(node.engines["cfg"])[-2:] == [ToEngine.CONFIGURATION, ToEngine.SYNC_COMPLETE]
 
 
+def test_an_engine_without_sync_state_that_dies_over_its_gate_does_not_hold_the_round_for_ever() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    cfg = node.engines["cfg"]
+    cfg.silent = {ToEngine.CONFIGURATION}
+    cluster.configure()
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.CLOSING_GATES
+    cfg.silent = set()
+    node.kill(cfg)
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.COMPLETE
+    assert node.ring.gathers == 0
+    assert words(cfg)[-2:] == [ToEngine.CONFIGURATION, ToEngine.SYNC_COMPLETE]
+
+
 def test_while_a_synchronised_engine_is_missing_no_barrier_is_sent() -> None:
     cluster = ScriptedCluster()
     node = cluster.nodes[0]
