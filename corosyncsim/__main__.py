@@ -19,6 +19,7 @@ from corosyncsim.defects import DEFECTS
 from corosyncsim.faults import Plan, draw
 from corosyncsim.node import MakeCore
 from corosyncsim.run import Report, execute
+from corosyncsim.services.swarm import with_services
 
 SEEDS_LIMIT = 1_000_000
 NODES_LIMIT = 16
@@ -49,7 +50,18 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--defect", choices=DEFECTS, metavar="NAME", help="spoil one node: " + "; ".join(DEFECTS))
         command.add_argument("--nodes", type=_range(2, NODES_LIMIT), default=(3, 7), metavar="FEWEST-MOST")
         command.add_argument("--minutes", type=float, default=1.0, help="simulated time with faults, each seed")
+        command.add_argument(
+            "--level",
+            choices=("ring", "cluster"),
+            default="ring",
+            help="what stands on the rings: messages that name themselves (fast), or executive, engines and programs",
+        )
     return parser
+
+
+def _plan(options: argparse.Namespace, seed: int) -> Plan:
+    plan = draw(seed, options.nodes, options.minutes * 60)
+    return with_services(plan) if options.level == "cluster" else plan
 
 
 def _range(least: int, most: int) -> Callable[[str], tuple[int, int]]:
@@ -74,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
     reports: list[Report] = []
     bad = 0
     for seed in _progress(range(first, last + 1)):
-        plan = draw(seed, options.nodes, options.minutes * 60)
+        plan = _plan(options, seed)
         report, _ = execute(plan, adapt=_spoiler(plan, options.defect))
         reports.append(report)
         bad += bool(report.violations)
@@ -136,7 +148,7 @@ def _spoiler(plan: Plan, name: str | None) -> Callable[[MakeCore], MakeCore] | N
 
 
 def _replay(options: argparse.Namespace) -> int:
-    plan = draw(options.seed, options.nodes, options.minutes * 60)
+    plan = _plan(options, options.seed)
     facts = f"seed {plan.seed}: nodes {list(plan.node_ids)}, timeouts {plan.timeouts}, barrier {plan.barrier}"
     spoiler = _spoiler(plan, options.defect)
     if options.html:
@@ -151,7 +163,7 @@ def _replay(options: argparse.Namespace) -> int:
         options.html.write_text(page, "utf-8")
         print(f"{options.html}: {len(page):,} bytes")
     else:
-        print(f"{facts}\n{plan.conditions}\n{plan.load}")
+        print(f"{facts}\n{plan.conditions}\n{plan.services or plan.load}")
         report, _ = execute(plan, print, spoiler, frames=options.frames)
         print(f"trace digest {report.trace_digest}")
     for violation in report.violations:

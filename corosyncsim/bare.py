@@ -119,5 +119,11 @@ class Bare:
     def work(self, now: float) -> None:
         """There is none."""
 
-    def end(self) -> None:
+    def leave(self, now: float) -> None:
+        """The ring is all that has to be left."""
+        self._core.leave(now)
+        self._node.step()
+        self._node.stop("leaves")
+
+    def end(self, *, machine: bool) -> None:
         """The life has ended; what waited is lost."""

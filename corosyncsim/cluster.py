@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Final
 
 from corosyncd.totem.core import State
 from corosyncd.totem.events import RingId
@@ -17,9 +18,13 @@ from corosyncsim.load import Programs
 from corosyncsim.network import Network
 from corosyncsim.node import Core, MakeCore, Power, SimulatedNode
 from corosyncsim.recorder import Recorder
+from corosyncsim.services.member import Member
+from corosyncsim.services.population import Population
 from corosyncsim.trace import Trace
+from libcpg.session import Event
 
-PAUSE_FRACTION = 0.2
+PROBE_INTERVAL: Final = 0.02
+PAUSE_FRACTION: Final = 0.2
 """Not being scheduled for more than this part of the token timeout is told to the core."""
 
 
@@ -37,10 +42,11 @@ class Cluster:
         self.plan = plan
         self.parameters: Parameters = derive(plan.timeouts, len(plan.node_ids))
         self.kernel = Kernel(plan.seed)
+        self._cuts: list[tuple[int, int]] = []
         self.trace = Trace(self.kernel, sink, frames=frames)
-        self.recorder = Recorder(self.kernel, self.trace, self.parameters.window_size)
+        self.recorder = Recorder(self.kernel, self.trace, self.parameters.window_size, names_messages=plan.services is None)
         self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive, self._port_closed, self._refused)
-        self.programs = Programs(self)
+        self.programs = Programs(self) if plan.services is None else Population(self, plan.services)
         make_core = adapt(self._make_core) if adapt else self._make_core
         self.nodes = {
             node_id: SimulatedNode(
@@ -55,6 +61,44 @@ class Cluster:
             )
             for node_id in sorted(plan.node_ids)
         }
+
+    # For scenarios: what a test does with a cluster, besides letting a plan's chance do it.
+
+    def start(self) -> None:
+        """Start every node."""
+        for node in self.nodes.values():
+            node.start()
+
+    def run(self, seconds: float) -> None:
+        """Let so much simulated time pass."""
+        self.kernel.run_until(self.kernel.now + seconds)
+
+    def run_until(self, reached: Callable[[], bool], seconds: float) -> bool:
+        """Let time pass until ``reached()`` is true, ``seconds`` at most; whether it came to that."""
+        return wait(self, self.kernel.now + seconds, reached) is not None
+
+    def program(self, node_id: int, on_event: Callable[[Event], None] | None = None) -> Member:
+        """A new libcpg-like program on a node of a cluster with services; raises ValueError on a bare ring."""
+        if not isinstance(self.programs, Population):
+            raise ValueError("the nodes of a bare ring serve no programs: give the plan services")
+        return Member(self.programs.services, node_id, on_event)
+
+    def partition(self, *sides: Collection[int]) -> None:
+        """Cut the network into these sides; nodes that none of them names are a side together. ``heal`` takes it back."""
+        self.heal()
+        named = {node_id for side in sides for node_id in side}
+        parts = [set(side) for side in sides] + [set(self.nodes) - named]
+        for source in self.nodes:
+            for destination in self.nodes:
+                if source != destination and not any(source in part and destination in part for part in parts):
+                    self.network.cut(source, destination)
+                    self._cuts.append((source, destination))
+
+    def heal(self) -> None:
+        """End the partition."""
+        for pair in self._cuts:
+            self.network.mend(*pair)
+        self._cuts.clear()
 
     def _arrive(self, node_id: int, buffer: bytes, segment_size: int) -> None:
         self.nodes[node_id].arrive(buffer, segment_size)
@@ -95,7 +139,16 @@ class Cluster:
         rings = {node.configuration.ring_id for node in live if node.configuration}
         if not reasons and len(rings) > 1:
             reasons.append(f"all members, but in {sorted(rings)}")
-        return reasons
+        return reasons or self.programs.still_apart()
+
+
+def wait(cluster: Cluster, end: float, reached: Callable[[], bool]) -> float | None:
+    """The time at which ``reached`` became true, looked at now and then until ``end``; None if it did not."""
+    while not reached():
+        if cluster.kernel.now >= end:
+            return None
+        cluster.kernel.run_until(min(end, cluster.kernel.now + PROBE_INTERVAL))
+    return cluster.kernel.now
 
 
 def progress(core: Core) -> tuple[RingId, Progress] | None:

@@ -12,6 +12,7 @@ from random import Random
 from typing import Final
 
 from corosyncsim.network import Conditions
+from corosyncsim.services.options import Options
 from corosyncsim.wiretap import TYPE_NAMES
 
 CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER, HOST_DOWN, REBUILD = (
@@ -97,6 +98,8 @@ class Plan:
     faults: tuple[Fault, ...]
     duration: float
     """Length of the phase with faults, simulated seconds."""
+    services: Options | None = None
+    """What stands on the rings; None: nothing but messages that name themselves."""
 
 
 def draw(seed: int, nodes: tuple[int, int], duration: float) -> Plan:

@@ -45,6 +45,7 @@ class Injector:
             faults.MUTE: self._mute,
             faults.STORM: self._storm,
             faults.REJECT: self._reject,
+            **cluster.programs.strikes,
         }
 
     def start(self) -> None:
@@ -61,6 +62,7 @@ class Injector:
         self._cluster.network.conditions = self._cluster.plan.conditions.calm()
         for node in self._cluster.nodes.values():
             node.step_cost = 0.0
+            node.crash_during_step(None)
             node.resume()
             node.start()
 

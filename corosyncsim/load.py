@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from corosyncsim.bare import Bare
+from corosyncsim.faults import Fault
 from corosyncsim.history import Message, Process
 from corosyncsim.node import Core, SimulatedNode
 from corosyncsim.payload import SMALLEST
@@ -31,6 +32,8 @@ class Programs:
         self._load = cluster.plan.load
         self._bare: dict[int, Bare] = {}
         self._stopped = True
+        self.strikes: dict[str, Callable[[Fault], Callable[[], None] | None]] = {}
+        """There are no faults that strike messages."""
 
     def upper(self, node: SimulatedNode, core: Core) -> Bare:
         """What uses the ring of a node that starts."""
@@ -52,6 +55,16 @@ class Programs:
     def still_apart(self) -> list[str]:
         """One configuration is all that the bare ring has to come to."""
         return []
+
+    @property
+    def sent(self) -> int:
+        """Messages that have left their senders."""
+        return len(self._cluster.recorder.history.sent)
+
+    @property
+    def delivered(self) -> int:
+        """Messages delivered, at all nodes together."""
+        return self._cluster.recorder.deliveries
 
     def drain(self, wait: Callable[[Callable[[], bool]], float | None]) -> tuple[float | None, list[tuple[Process, Message]]]:
         """Wait until all that was queued and a last message of each node has arrived: when, and what has not."""

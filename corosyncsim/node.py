@@ -99,8 +99,11 @@ class Upper(Protocol):
     def work(self, now: float) -> None:
         """Take one piece of it."""
 
-    def end(self) -> None:
-        """The life has ended."""
+    def leave(self, now: float) -> None:
+        """The node is to stop in order: ``SimulatedNode.stop`` follows when it has."""
+
+    def end(self, *, machine: bool) -> None:
+        """The life has ended, with its whole machine or without."""
 
 
 MakeCore = Callable[[int, int, float], Core]
@@ -147,7 +150,7 @@ class SimulatedNode:
         self._busy_until = 0.0
         self._serving = False
         self._armed: float | None = None
-        self._clock_ahead = 0.0
+        self.clock_ahead = 0.0
         self._host_up = True
         self._rebuilding = 0
         self._refusals: list[tuple[int, int]] = []
@@ -201,7 +204,8 @@ class SimulatedNode:
 
     def host_down(self) -> None:
         """The whole machine goes: nobody says any more that a port is closed, until the next life."""
-        self.crash()
+        if self.power is not Power.DOWN:
+            self._end("goes down with its machine", machine=True)
         self._host_up = False
 
     def close_socket(self) -> None:
@@ -214,10 +218,9 @@ class SimulatedNode:
 
     def leave(self) -> None:
         """End this life in order: the others are told."""
-        if self.power is Power.UP and self.core is not None:
-            self.core.leave(self.now())
+        if self.power is Power.UP and self.upper is not None:
+            self.upper.leave(self.now())
             self.step()
-            self.stop("leaves")
 
     def stop(self, how: str) -> None:
         """End this life, after what the core had to say."""
@@ -242,7 +245,7 @@ class SimulatedNode:
 
     def jump_clock(self, seconds: float) -> None:
         """This node's clock leaps ahead, as a monotonic clock may after its machine was moved or suspended."""
-        self._clock_ahead += seconds
+        self.clock_ahead += seconds
         self._recorder.note(self.process, f"has a clock that jumps {seconds:.3f} s ahead")
         if self.power is Power.UP and self.core is not None:
             self._armed = None
@@ -259,7 +262,7 @@ class SimulatedNode:
 
     def now(self) -> float:
         """The time by this node's clock."""
-        return self._kernel.now + self._clock_ahead
+        return self._kernel.now + self.clock_ahead
 
     def force_gather(self) -> None:
         """Form the ring anew, as the executive does when an engine of its comes back."""
@@ -267,7 +270,7 @@ class SimulatedNode:
             self.core.force_gather(self.now())
             self.step()
 
-    def _end(self, how: str) -> None:
+    def _end(self, how: str, *, machine: bool = False) -> None:
         self.power = Power.DOWN
         self.core = None
         self.configuration = None
@@ -279,7 +282,7 @@ class SimulatedNode:
         self._listening = False
         upper, self.upper = self.upper, None
         if upper is not None:
-            upper.end()
+            upper.end(machine=machine)
         self._refusals.clear()
         self._recorder.failed(self.process, how)
 
@@ -357,8 +360,8 @@ class SimulatedNode:
             return
         due, upper_due = self.core.next_timer(), self.upper.next_timer()
         # Compared as they were armed: a sum of two times may round to just below what it was made from.
-        ring_is_due = due is not None and due - self._clock_ahead <= now
-        upper_is_due = upper_due is not None and upper_due - self._clock_ahead <= now
+        ring_is_due = due is not None and due - self.clock_ahead <= now
+        upper_is_due = upper_due is not None and upper_due - self.clock_ahead <= now
         if due is not None and ring_is_due:
             self.core.handle_timer(max(due, self.now()))
         if upper_due is not None and upper_is_due:
@@ -382,7 +385,7 @@ class SimulatedNode:
             due = upper_due
         if due is None:
             return
-        due -= self._clock_ahead
+        due -= self.clock_ahead
         if self._armed is None or due < self._armed:
             self._armed = max(due, self._kernel.now)
             self._kernel.at(self._armed, self._timer, self.life, self._armed)

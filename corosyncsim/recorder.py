@@ -41,11 +41,13 @@ class _Sender:
 class Recorder:
     """One for a run; nodes call it at each thing they do."""
 
-    def __init__(self, kernel: Kernel, trace: Trace, window_size: int) -> None:
+    def __init__(self, kernel: Kernel, trace: Trace, window_size: int, *, names_messages: bool = True) -> None:
+        """``names_messages``: bodies name themselves; otherwise frames are followed, but not the messages in them."""
         self.history = History()
         self.rules = RingRules(window_size)
         self.trace = trace
         self._kernel = kernel
+        self._names_messages = names_messages
         self._names = RingNames()
         self._senders: dict[Process, _Sender] = {}
         self._order = 0
@@ -140,7 +142,7 @@ class Recorder:
         ring = self.ring(process, frame.ring_id)
         if not self.rules.frame_left(self._kernel.now, process.node_id, ring, frame, raw):
             return
-        if frame.encapsulates or frame.originator != process.node_id:
+        if frame.encapsulates or frame.originator != process.node_id or not self._names_messages:
             return
         sender = self._senders[process]
         stream = int(synchronising)

@@ -15,7 +15,7 @@ from typing import Final
 from corosyncd.totem.events import RingId
 from corosyncd.totem.timeouts import Parameters
 from corosyncsim.checkers import Property, Violation, check_history
-from corosyncsim.cluster import Cluster
+from corosyncsim.cluster import Cluster, wait
 from corosyncsim.faults import Plan
 from corosyncsim.history import History, Quiet
 from corosyncsim.injector import Injector
@@ -27,7 +27,6 @@ MEMBERSHIP_ROUNDS: Final = 3
 DRAIN_BOUND: Final = 30.0
 """Seconds in which one configuration must deliver what its programs had queued, and one message more from each."""
 CALM: Final = Property(0, "no exception")
-PROBE_INTERVAL: Final = 0.02
 START_SPREAD: Final = 0.2
 
 
@@ -97,8 +96,8 @@ def execute(
         simulated=cluster.kernel.now,
         actions=cluster.kernel.actions,
         datagrams=cluster.network.counters,
-        messages=len(history.sent),
-        deliveries=cluster.recorder.deliveries,
+        messages=cluster.programs.sent,
+        deliveries=cluster.programs.delivered,
         configurations=cluster.recorder.configurations,
         tokens=cluster.recorder.rules.tokens,
         faults=injector.injected,
@@ -122,7 +121,7 @@ def _quiet(cluster: Cluster) -> Quiet:
     began = cluster.kernel.now
     united_by = began + merge_bound(cluster.parameters)
     while True:
-        united_at = _wait(cluster, united_by, lambda: not cluster.still_apart())
+        united_at = wait(cluster, united_by, lambda: not cluster.still_apart())
         drained_by = cluster.kernel.now + DRAIN_BOUND
         if united_at is None or united_at > united_by:
             apart = cluster.still_apart() or [f"one configuration only at {united_at} s"]
@@ -135,13 +134,4 @@ def _quiet(cluster: Cluster) -> Quiet:
 
 def _until(cluster: Cluster, end: float, ring_ids: set[RingId]) -> Callable[[Callable[[], bool]], float | None]:
     """A way to wait until ``end`` at the latest, and no longer than the rings are these."""
-    return lambda reached: _wait(cluster, end, lambda: reached() or cluster.ring_ids() != ring_ids)
-
-
-def _wait(cluster: Cluster, end: float, reached: Callable[[], bool]) -> float | None:
-    """The time at which ``reached`` became true, looked at now and then until ``end``; None if it did not."""
-    while not reached():
-        if cluster.kernel.now >= end:
-            return None
-        cluster.kernel.run_until(min(end, cluster.kernel.now + PROBE_INTERVAL))
-    return cluster.kernel.now
+    return lambda reached: wait(cluster, end, lambda: reached() or cluster.ring_ids() != ring_ids)

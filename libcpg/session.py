@@ -36,8 +36,14 @@ FLOW_CONTROL_DISABLED: Final = 0
 class Session:
     """State of one connection: the flags of its join, and large messages that are not complete."""
 
-    def __init__(self, *, initial_totem_configuration: bool = False, assembly_limit: int = ASSEMBLY_LIMIT) -> None:
-        """``initial_totem_configuration``: one TotemConfiguration right after the first ConfigurationChange."""
+    def __init__(
+        self, *, initial_totem_configuration: bool = False, assembly_limit: int = ASSEMBLY_LIMIT, pid: int | None = None
+    ) -> None:
+        """``initial_totem_configuration``: one TotemConfiguration right after the first ConfigurationChange.
+
+        ``pid`` is what groups know this program by, where that is not the process that runs here (a simulated program).
+        """
+        self._pid = pid
         self.flags = JoinFlag.INITIAL_TOTEM_CONFIGURATION if initial_totem_configuration else 0
         self.assembly = Assembly(assembly_limit)
 
@@ -58,7 +64,7 @@ class Session:
         NameTooLong, Exist (already a member), TryAgain (synchronising, or an earlier leave of this process is not through),
         Busy, LibraryError.
         """
-        request = messages.JoinRequest(group_name(group), os.getpid(), self.flags)
+        request = messages.JoinRequest(group_name(group), self._pid or os.getpid(), self.flags)
         yield from _repeat_while_busy(request.encode(), f"cpg_join({group!r})")
 
     def leave(self, group: Group) -> Steps[None]:
@@ -66,7 +72,7 @@ class Session:
 
         C: cpg_leave. Raises NotExist (no member), NameTooLong, TryAgain, Busy, LibraryError.
         """
-        request = messages.LeaveRequest(group_name(group), os.getpid())
+        request = messages.LeaveRequest(group_name(group), self._pid or os.getpid())
         yield from _repeat_while_busy(request.encode(), f"cpg_leave({group!r})")
 
     def mcast(self, data: Buffer | Sequence[Buffer], guarantee: int = Guarantee.AGREED) -> Steps[None]:
