@@ -31,7 +31,7 @@ LIGHT_RATE: Final = 200
 LIGHT_SECONDS: Final = 5.0
 FULL_SECONDS: Final = 0.5
 PATIENCE: Final = 1000.0
-COSTS: Final = Costs(1.0, 0.05, 0.7, 0.01, 20.0, 4.0, 6.5, 4.3, 2.8, 1.6, 0.3)
+COSTS: Final = Costs(1.1, 0.05, 0.75, 0.02, 19.0, 4.2, 6.9, 4.6, 3.1, 1.75, 0.35)
 
 
 class Setting(NamedTuple):
