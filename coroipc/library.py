@@ -174,6 +174,7 @@ class BlockingLibrary(Generic[E]):
         """
         if mode not in (Dispatch.ONE, Dispatch.ALL, Dispatch.BLOCKING, Dispatch.ONE_NONBLOCKING):
             raise InvalidParameter(f"dispatch mode {mode}")
+        self._open_caller()
         waits = mode in (Dispatch.ONE, Dispatch.BLOCKING)
         count = 0
         for event in self.events(None if waits else 0.0):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 from pathlib import Path
 
 import pytest
 
-from coroipc.errors import Exist, NotExist, TooBig
-from libcpg import ATOMIC_MESSAGE_LIMIT, Address, ConfigurationChange, Cpg, Deliver, Reason, TotemConfiguration
+from coroipc.errors import BadHandle, Exist, Interrupted, InvalidParameter, LibraryError, NoSections, NotExist, TooBig, TryAgain
+from coroipc.library import Dispatch, ask
+from libcpg import ATOMIC_MESSAGE_LIMIT, Address, ConfigurationChange, Cpg, Deliver, Event, Iteration, Reason, TotemConfiguration
+from libcpg.messages import Fragment, PartialMcastRequest
 from tests.interop.clients import NODES, OURSELVES, SHORT, Clients, event_of, joined, persist
 from tests.lab import DEADLINE, Lab, execute, wait_until
 
@@ -50,10 +53,13 @@ def test_the_first_event_of_a_member_is_its_own_join(clients: Clients) -> None:
 
 
 def test_the_ring_is_named_after_the_join_where_the_flag_asks_for_it(clients: Clients) -> None:
-    cpg = joined(clients, "flagged", initial_totem_configuration=True)
-    ring = cpg.next_event(DEADLINE)
+    cpg = clients.open(Cpg, initial_totem_configuration=True)
+    persist(lambda: cpg.join("flagged"))
+    # In either order: the stock daemon sends it behind the next change of any group.
+    events = {type(event): event for event in (cpg.next_event(DEADLINE), cpg.next_event(DEADLINE))}
+    ring = events[TotemConfiguration]
     assert isinstance(ring, TotemConfiguration)
-    assert (ring.members, ring.ring_nodeid) == (NODES, 1)
+    assert (ring.members, ring.ring_nodeid, events.keys()) == (NODES, 1, {TotemConfiguration, ConfigurationChange})
     plain = joined(clients, "plain")
     assert plain.next_event(SHORT) is None
 
@@ -151,6 +157,108 @@ def test_iterations_list_groups_processes_or_names(clients: Clients) -> None:
     assert (member.flow_control_state, member.max_atomic_message_size) == (0, ATOMIC_MESSAGE_LIMIT)
 
 
+def test_an_iteration_is_a_snapshot_that_starts_over_after_its_end(clients: Clients) -> None:
+    joined(clients, "listed")
+    watcher = clients.open(Cpg)
+    handle = watcher.iteration_initialize(Iteration.ONE_GROUP, "listed")
+    joined(clients, "listed", node=2)
+    wait_until(lambda: len(watcher.membership("listed")) == 2, "the second member")
+    for _ in range(2):
+        assert watcher.iteration_next(handle).nodeid == 1
+        with pytest.raises(NoSections):
+            watcher.iteration_next(handle)
+    watcher.iteration_finalize(handle)
+    for call in (watcher.iteration_next, watcher.iteration_finalize):
+        with pytest.raises(LibraryError):
+            call(handle)
+    with pytest.raises(InvalidParameter):
+        watcher.iteration_initialize(Iteration.ALL, "group")
+
+
+def test_dispatch_takes_one_event_all_of_them_or_goes_on_until_the_end(clients: Clients) -> None:
+    cpg = joined(clients, "dispatch")
+    seen: list[Event] = []
+    with pytest.raises(TryAgain):
+        cpg.dispatch(seen.append, Dispatch.ONE_NONBLOCKING)
+    assert cpg.dispatch(seen.append, Dispatch.ALL) == 0
+    modes = (Dispatch.ONE, Dispatch.ONE_NONBLOCKING, Dispatch.ALL)
+    for mode in modes:
+        persist(lambda: cpg.mcast(b"one"))
+        if mode is not Dispatch.ONE:
+            wait_until(lambda: select.select([cpg], [], [], 0.0)[0], "the message")
+        assert cpg.dispatch(seen.append, mode) == 1
+    for _ in range(3):
+        persist(lambda: cpg.mcast(b"several"))
+    closing = Closing(cpg, 3)
+    assert cpg.dispatch(closing, Dispatch.BLOCKING) == 3
+    assert [event.data for event in (*seen, *closing.seen) if isinstance(event, Deliver)] == [b"one"] * 3 + [b"several"] * 3
+    with pytest.raises(BadHandle):
+        cpg.dispatch(seen.append)
+
+
+class Closing:
+    """A handler that ends its own connection at its last event."""
+
+    def __init__(self, cpg: Cpg, last: int) -> None:
+        self.cpg = cpg
+        self.last = last
+        self.seen: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.seen.append(event)
+        if len(self.seen) == self.last:
+            self.cpg.close()
+
+
+def test_a_change_of_the_group_between_two_fragments_ends_the_message(clients: Clients) -> None:
+    sender = joined(clients, "cut")
+
+    def send(fragment: Fragment) -> None:
+        request = PartialMcastRequest(b"half", 8, fragment).encode()
+        persist(lambda: sender._run(ask(request, "a fragment", 2)))
+
+    send(Fragment.FIRST)
+    joined(clients, "cut", node=2)
+    event_of(sender, ConfigurationChange)
+    with pytest.raises(Interrupted):
+        send(Fragment.LAST)
+    send(Fragment.FIRST)
+    send(Fragment.LAST)
+    assert event_of(sender, Deliver).data == b"halfhalf"
+
+
+def test_a_sender_under_pressure_is_told_to_try_again_and_loses_nothing(clients: Clients) -> None:
+    sender, far = joined(clients, "pressure", node=1), joined(clients, "pressure", node=2)
+    filling = bytes(64 << 10)
+    sent = refused = 0
+    while sent < ENOUGH or not refused:
+        assert sent < FAR_TOO_MANY, "nothing held the sender back"
+        try:
+            sender.mcast(sent.to_bytes(8, "little") + filling)
+        except TryAgain:
+            refused += 1
+            sender.next_event(0.01)  # It waits as a program would.
+        else:
+            sent += 1
+    persist(lambda: sender.mcast(b"the end"))
+    numbers = [int.from_bytes(event.data[:8], "little") for event in _until(far, b"the end")]
+    assert numbers == list(range(sent))
+
+
+ENOUGH, FAR_TOO_MANY = 300, 20_000
+"""Messages of 64 KiB."""
+
+
+def _until(member: Cpg, last: bytes) -> list[Deliver]:
+    """The messages in front of the last one."""
+    delivered: list[Deliver] = []
+    while True:
+        event = event_of(member, Deliver)
+        if event.data == last:
+            return delivered
+        delivered.append(event)
+
+
 def test_the_c_library_sends_from_its_buffers(lab: Lab, tmp_path: Path) -> None:
     program = tmp_path / "zero_copy"
     execute("gcc", "-O2", "-Wall", "-Werror", "-o", program, Path(__file__).with_name("zero_copy.c"), "-lcpg")
@@ -182,3 +290,21 @@ def test_a_program_in_no_group_is_told_so(clients: Clients) -> None:
     buffer = cpg.zero_copy_allocate(64)
     with pytest.raises(NotExist):
         cpg.zero_copy_mcast(buffer)
+
+
+def test_a_ring_that_parts_and_heals_takes_processes_away_and_brings_them_back(clients: Clients, lab: Lab) -> None:
+    near, far = joined(clients, "parting", node=1), joined(clients, "parting", node=3)
+    event_of(near, ConfigurationChange)
+    sides = {near: ((1, OURSELVES), (1, 2), (3, OURSELVES)), far: ((3, OURSELVES), (3,), (1, OURSELVES))}
+    lab.partition((1, 2), (3,))
+    for member, (own, ring, other) in sides.items():
+        change = event_of(member, ConfigurationChange)
+        assert (change.members, change.left, change.joined) == ((Address(*own),), (Address(*other, Reason.NODE_DOWN),), ())
+        assert event_of(member, TotemConfiguration).members == ring
+    lab.heal()
+    for member, (_own, _ring, other) in sides.items():
+        change = event_of(member, ConfigurationChange)
+        assert (change.left, change.joined) == ((), (Address(*other, Reason.NODE_UP),))
+        assert change.members == tuple(Address(node, OURSELVES) for node in (1, 3))
+        assert event_of(member, TotemConfiguration).members == NODES
+    lab.wait_ring(NODES)

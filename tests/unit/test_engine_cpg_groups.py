@@ -280,6 +280,15 @@ def test_a_finalised_connection_hears_nothing_and_its_process_leaves_when_it_end
     assert witness.events()[1:] == [change(b"g", [(1, 1)], left=[(1, 2, 5)])]
 
 
+def test_the_initial_totem_membership_waits_for_the_clients_own_join(alone: Cluster) -> None:
+    other, program = Program(alone[1], 1), Program(alone[1], 2)
+    other.join(b"other")
+    program.join(flags=1)
+    alone.run()
+    assert [type(event) for event in program.events()] == [ConfigurationChange, TotemConfiguration]
+    assert [type(event) for event in other.events()] == [ConfigurationChange]
+
+
 def test_the_initial_totem_membership_follows_the_first_change_once(alone: Cluster) -> None:
     program = Program(alone[1], 7)
     program.join(flags=1)

@@ -150,7 +150,8 @@ class Membership:
     def _announce(self, name: bytes, joined: Sequence[Place] = (), left: Sequence[Place] = (), reason: int = 0) -> None:
         """One change of a group to its local clients, then the totem membership to those who asked for it at their join.
 
-        ``joined`` are in the process list already, ``left`` are there still.
+        ``joined`` are in the process list already, ``left`` are there still. The stock daemon sends the totem membership behind a
+        change of whatever group comes next, which may be in front of the first one that the client sees.
         """
         for node_id, pid in joined:
             if node_id == self._host.node_id:
@@ -161,10 +162,10 @@ class Membership:
             members = [place for place in group.members if place not in gone]
             for change in configuration_changes(name, members, joined, left, reason):
                 self._tell(group.receivers, change.encode())
-        for connection in reversed(self._connections.values()):
-            if connection.initial_owed:
-                connection.initial_owed = False
-                self._host.notify(connection.client, self._totem_event())
+        for client in group.receivers:
+            if client.state.initial_owed:
+                client.state.initial_owed = False
+                self._host.notify(client, self._totem_event())
 
     def _tell(self, receivers: Sequence[Client], event: bytes) -> None:
         for client in receivers:
