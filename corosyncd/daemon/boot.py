@@ -51,6 +51,9 @@ STOCK_ENGINES = (
     ("cmap", "corosyncd.engines.cmap.engine:CmapEngine", "CMAP", True),
     ("cfg", "corosyncd.engines.cfg.engine:CfgEngine", "CFG", True),
     ("cpg", "corosyncd.engines.cpg.engine:CpgEngine", "CPG", True),
+    ("pload", "corosyncd.engines.pload.engine:PloadEngine", "PLOAD", False),
+    ("mon", "corosyncd.engines.mon.engine:MonEngine", "MON", False),
+    ("wd", "corosyncd.engines.wd.engine:WdEngine", "WD", False),
     ("votequorum", "corosyncd.engines.votequorum.engine:VoteQuorumEngine", "VOTEQ", True),
     ("quorum", "corosyncd.engines.quorum.engine:QuorumEngine", "QUORUM", True),
 )

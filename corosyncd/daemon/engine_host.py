@@ -16,6 +16,7 @@ from typing import Any, Final
 from corosyncd.daemon.engine_options import EngineOptions
 from corosyncd.daemon.host_clients import IpcPrograms, NoPrograms
 from corosyncd.daemon.log_relay import LogWriter
+from corosyncd.daemon.machine import LocalMachine
 from corosyncd.daemon.process import ignore_stop_signals
 from corosyncd.engines.engine import Engine
 from corosyncd.engines.host import EngineHost
@@ -64,7 +65,8 @@ class EngineProcess:
             self._programs = IpcPrograms(
                 loop, listener, service, engine.description, options.daemon_uid, end.note, self, serves_later=options.serves_later
             )
-        self.host = EngineHost(engine, options.node_id, options.kept, end.outbox, self._programs, self._log.write)
+        outbox, write = end.outbox, self._log.write
+        self.host = EngineHost(engine, options.node_id, options.kept, outbox, self._programs, write, LocalMachine())
         self._end = end
         self._link = LinkLoop(loop, end, self._frames, self.finish_turn, self._link_ended)
         loop.set_exception_handler(self._loop_failed)

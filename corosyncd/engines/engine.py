@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from corosyncd.engines.machine import Machine
 from corosyncd.keyspace.values import Value
 from corosyncd.totem.events import RingId
 
@@ -117,6 +118,8 @@ class Host(Protocol):
     node_id: int
     in_sync: bool
     """True from ``configuration_changed`` until the round is complete (and before the first one)."""
+    machine: Machine
+    """Readings and devices of the host that this runs on."""
 
     def now(self) -> float:
         """Seconds on the monotonic clock, as the host read it for this step."""

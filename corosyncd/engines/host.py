@@ -26,6 +26,7 @@ from corosyncd.engines.engine import (
     SharedFile,
 )
 from corosyncd.engines.gate import Gate, Verdict
+from corosyncd.engines.machine import Machine, NoMachine
 from corosyncd.engines.replica import Replica
 from corosyncd.engines.timers import Timers
 from corosyncd.engines.wire import header
@@ -94,9 +95,11 @@ class EngineHost:
         outbox: Outbox,
         programs: Programs,
         log: Callable[[str, str], None],
+        machine: Machine | None = None,
     ) -> None:
-        """``log`` takes a stock priority word and one line."""
+        """``log`` takes a stock priority word and one line; without a ``machine`` readings and devices fail."""
         self.node_id = node_id
+        self.machine = NoMachine() if machine is None else machine
         self.in_sync = True
         self.description = engine.description
         self.stopped = False

@@ -258,17 +258,18 @@ class Executive:
         self.ring.submit(Group.SYNC, [message], Queue.SYNC, tag=BARRIER_TAG, now=self.now)
 
     def close_gates(self) -> bool:
-        """Tell every engine the configuration; GATE_CLOSED comes back from each."""
+        """Tell every engine the configuration; GATE_CLOSED comes back from each, and those with a gate are waited for."""
         waiting = False
         for engine in self._running():
             self.tell_configuration(engine)
-            waiting = True
+            waiting |= engine.gated
         return not waiting and not self.supervision.missing()
 
     def tell_configuration(self, engine: EngineRecord) -> None:
-        """The configuration of the present round; the engine owes GATE_CLOSED."""
+        """The configuration of the present round; an engine with a gate owes GATE_CLOSED."""
         engine.put(ToEngine.CONFIGURATION, list(self.sync.transitional), list(self.sync.members))
-        self.supervision.owes(engine)
+        if engine.gated:
+            self.supervision.owes(engine)
 
     def step(self, service: int) -> bool:
         """The local engine's turn."""
@@ -300,7 +301,7 @@ class Executive:
 
     def complete(self) -> None:
         """Gates open, in one broadcast."""
-        self._opening = {engine.name for engine in self._running()}
+        self._opening = {engine.name for engine in self._running() if engine.gated}
         for engine in self._running():
             engine.put(ToEngine.SYNC_COMPLETE)
         self.has_served = True
@@ -340,7 +341,8 @@ class Executive:
             return
         engine.gate_ring = ring_id
         self.supervision.owes_nothing(engine)
-        if not self.supervision.missing() and all(other.gate_ring == ring_id for other in self._running()):
+        waited_for = (other for other in self._running() if other.gated)
+        if not self.supervision.missing() and all(other.gate_ring == ring_id for other in waited_for):
             self.sync.gates_closed(ring_id)
 
     def _gate_opened(self, engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:

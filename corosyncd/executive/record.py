@@ -117,6 +117,11 @@ class EngineRecord:
         """Whether key changes go to it."""
         return self.phase is Phase.GREETED or self.running
 
+    @property
+    def gated(self) -> bool:
+        """Whether a round waits for its gate: it serves programs, or has a step of its own."""
+        return bool(self.requests) or self.synchronised
+
     def describe(self, fields: Mapping[str, Any]) -> None:
         """Take over what HELLO says. Raises ValueError when a field is missing or impossible."""
         try:

@@ -14,7 +14,7 @@ from corosyncd.link.segments import KEY_WORDS
 from libcpg import Cpg
 from tests.cluster.harness import Cluster, Node, eventually
 
-ENGINES = 5
+ENGINES = 8
 IDLE_SECONDS = 3.0
 IDLE_SHARE = 0.2
 """Of a core, by all processes of a node while nothing happens: a process that spins takes a whole one."""

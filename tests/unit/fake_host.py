@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from coroipc.errors import InvalidParameter, NotExist
 from corosyncd.engines import wire
 from corosyncd.engines.engine import Buffer, Client, Engine, KeyChange, KeyOperation, MulticastClass
+from corosyncd.engines.machine import Machine, NoMachine
 from corosyncd.keyspace.key_space import KeySpace
 from corosyncd.keyspace.values import Value
 from corosyncd.totem.events import RingId
@@ -46,6 +47,7 @@ class FakeHost:
     def __init__(self, node_id: int = 1, keys: Mapping[str, Value] | None = None) -> None:
         self.node_id = node_id
         self.in_sync = True
+        self.machine: Machine = NoMachine()
         self.service_id = 0
         self.clock = 0.0
         self.free_room = 1 << 22
