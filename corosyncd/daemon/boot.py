@@ -175,7 +175,6 @@ class Boot:
             reload=lambda answer: self._reload(loop, executive, answer),
             reopen_logs=producer.reopen,
             apply_settings=lambda keys: self._apply_settings(ring, keys),
-            token_timeout=parameters.token,
         )
         return Node(loop, parts).run()
 

@@ -32,7 +32,7 @@ from corosyncd.executive.executive import Executive
 from corosyncd.keyspace.values import Value
 from corosyncd.link.frames import Frame
 from corosyncd.totem.events import Configuration, Deliver, Multicast, Notice, StoreRingSequence, Unicast
-from corosyncd.totem.ring import Ring
+from corosyncd.totem.ring import PAUSE_FRACTION, Ring
 from corosyncd.transport.udpu import UdpuTransport
 
 EXIT_RING_STORE = 21
@@ -41,7 +41,7 @@ DRY_LIMIT = 64
 FULL_COLLECTION = 200
 """Every so many looks the whole of the young heap is collected, otherwise its youngest generations."""
 WATCH_PERIODS = 2
-"""How often in a fifth of the token timeout the driver looks whether it was scheduled."""
+"""How often the driver looks whether it was scheduled, within the shortest pause that it must notice."""
 
 Logger = Callable[[str, str, str], None]
 """subsystem, priority word, text."""
@@ -63,7 +63,6 @@ class Parts:
     reopen_logs: Callable[[], None]
     apply_settings: Callable[[Sequence[tuple[str, Value]]], None]
     """Logs, and runs the ring, by other settings."""
-    token_timeout: float
 
 
 class Node:
@@ -79,7 +78,8 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._status: int | None = None
-        self._pause_limit = parts.token_timeout / 5
+        self._pause_limit = parts.ring.parameters.token * PAUSE_FRACTION
+        self._reading = False
         self._alive_at = loop.time()
         self._watches = 0
         self._watch_due = self._alive_at
@@ -110,9 +110,14 @@ class Node:
     def _on_datagrams(self) -> None:
         now = self._now()
         self._feed(now)
-        self._pump(now)
+        if self._speak(now):
+            self._settle(now)
+        else:
+            self._arm(now)  # a sign of life: the executive has nothing to do
 
     def _feed(self, now: float) -> bool:
+        if not self._reading:
+            return False  # the ring has not begun: what comes before waits in the socket
         received = self._transport.receive()
         receive = self._ring.receive
         for content, segment in received:
@@ -122,16 +127,25 @@ class Node:
     def _on_timer(self) -> None:
         self._timer = None
         now = self._now()
-        # Datagrams that wait come before a timer that has expired: they may be the token it misses.
-        for _ in range(DRY_LIMIT):
-            if not self._feed(now):
-                break
-            self._pump(now)
+        self._read_dry(now)
         due = self._ring.next_timer()
         if due is not None and due <= now:
             self._ring.handle_timer(now)
         if self._executive.next_timer() <= now:
             self._executive.handle_timer(now)
+        self._pump(now)
+
+    def _read_dry(self, now: float) -> None:
+        """Datagrams that wait come before a timer that has expired: they may be the token it misses."""
+        for _ in range(DRY_LIMIT):
+            if not self._feed(now):
+                break
+            self._pump(now)
+
+    def _on_refusals(self) -> None:
+        now = self._now()
+        for peer, offender in self._transport.refusals():
+            self._ring.peer_port_refused(peer, offender, now)
         self._pump(now)
 
     def _on_soon(self) -> None:
@@ -171,8 +185,16 @@ class Node:
         gap = now - self._alive_at
         self._alive_at = now
         if gap > self._pause_limit:
-            self._ring.not_scheduled(gap, now)
+            self._catch_up(gap, now)
         return now
+
+    def _catch_up(self, gap: float, now: float) -> None:
+        """This process was away: nobody is late for that reason, and what waits is read before anything is judged by it."""
+        self._ring.not_scheduled(gap, now)
+        self._executive.not_scheduled(gap, now)
+        self._read_dry(now)
+        self._ring.handle_timer(now)
+        self._pump(now)
 
     def _watch(self) -> None:
         """Keep ``_alive_at`` young on an idle ring, so that only a real pause looks like one; collect garbage between tokens.
@@ -191,11 +213,18 @@ class Node:
 
     def _pump(self, now: float) -> None:
         """Carry out everything that the ring and the executive have to say."""
-        ring, executive, transport = self._ring, self._executive, self._transport
+        self._speak(now)
+        self._settle(now)
+
+    def _speak(self, now: float) -> bool:
+        """Carry out what the ring has to say; whether that was anything."""
+        ring, transport = self._ring, self._transport
+        spoken = False
         while True:
             outputs = ring.outputs()
             if not outputs:
-                break
+                return spoken
+            spoken = True
             frames: list[bytes] = []
             for output in outputs:
                 kind = type(output)
@@ -211,7 +240,10 @@ class Node:
                     self._hand_up(output, now)
             if frames:
                 transport.send(frames)
-        executive.ring_advanced(now)
+
+    def _settle(self, now: float) -> None:
+        """Carry out what the executive has to say, and set the timer."""
+        self._executive.ring_advanced(now)
         self._carry_out(now)
         self._arm(now)
 
@@ -242,7 +274,9 @@ class Node:
                     self._parts.log("SERV", "error", f"Engine {action.name} is ended: {action.reason}")
                     links.kill(action.name)
                 elif isinstance(action, StartRing):
+                    self._reading = True
                     self._loop.add_reader(self._transport.fileno(), self._on_datagrams)
+                    self._loop.add_reader(self._transport.errors_fileno(), self._on_refusals)
                     self._ring.start(now)
                     self._loop.call_soon(self._on_timer)
                 elif isinstance(action, Ready):
@@ -253,6 +287,7 @@ class Node:
                     self._parts.reopen_logs()
                 elif isinstance(action, SettingsChanged):
                     self._parts.apply_settings(action.keys)
+                    self._pause_limit = self._ring.parameters.token * PAUSE_FRACTION
                 elif isinstance(action, Exit):
                     self._exit(action)
             for engine in executive.engines.values():

@@ -218,6 +218,11 @@ class Executive:
                 self.keys.publish(pairs)
         self.supervision.handle_timer(now)
 
+    def not_scheduled(self, gap: float, now: float) -> None:
+        """This process did not run for ``gap`` seconds: no engine is late for that."""
+        self.now = now
+        self.supervision.not_scheduled(gap, now)
+
     def engine_died(self, name: str, reason: str, now: float) -> None:
         """An engine's process has ended or its link is broken."""
         self.now = now

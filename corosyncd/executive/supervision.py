@@ -147,6 +147,16 @@ class Supervision:
 
     # The clock.
 
+    def not_scheduled(self, gap: float, now: float) -> None:
+        """This process was away for ``gap`` seconds: what engines owe it, it could not take."""
+        for engine in self._executive.engines.values():
+            if engine.owes_since is not None:
+                engine.owes_since = min(now, engine.owes_since + gap)
+        for name in self._waiting:
+            self._waiting[name] += gap
+        self._stop_deadline += gap
+        self._next_check = max(self._next_check, now + CHECK_PERIOD)
+
     def next_timer(self) -> float:
         """When silence has to be looked at again."""
         if self._leave_at is not None:

@@ -43,6 +43,7 @@ class Core:
         "outbox",
         "packer",
         "parameters",
+        "pause_told_at",
         "port_watch",
         "queue",
         "recovery",
@@ -89,6 +90,7 @@ class Core:
         """After a pause: joins that waited tell of a membership that is gone."""
         self.joins_sent = 0
         self.retransmits_listed_at = float("-inf")
+        self.pause_told_at = float("-inf")
 
     def send_stored_token(self) -> None:
         """Send the stored token again; a node that has seen it drops it by its number."""

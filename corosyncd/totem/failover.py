@@ -10,8 +10,8 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
+from corosyncd.totem import gathering
 from corosyncd.totem.core import Core, State
-from corosyncd.totem.gathering import enter_gather
 from corosyncd.totem.membership import GatherReason
 from corosyncd.totem.timers import STOPPED
 from corosyncd.totem.wire import MergeDetect, encode_merge_detect
@@ -19,7 +19,10 @@ from corosyncd.totem.wire import MergeDetect, encode_merge_detect
 PROBE_INTERVAL: Final = 0.1
 """Seconds of silence towards a member, after which it is sent a probe."""
 COMPANY: Final = 0.5
-"""Of the interval: who has waited so long is probed together with one that is due, so that the process wakes up once for all."""
+"""Of the interval: who has waited so long is probed together with one that is due, or as soon as another node's probe wakes this
+
+process up. So all nodes of a ring soon probe at the same moments, and each wakes up once for all of it.
+"""
 VERDICT_DELAY: Final = 0.01
 """Seconds from the last proof to the accusation: those that died together are accused together, and what waits is read first."""
 ALL_PROBE_ALL: Final = 16
@@ -33,16 +36,29 @@ def start(core: Core, now: float) -> None:
     core.timers.probe = now + PROBE_INTERVAL if watched else STOPPED
 
 
-def probe(core: Core, now: float) -> None:
-    """Accuse who is found to be gone; else show a sign of life to every watched member that got none for the interval."""
-    watch, members, me = core.port_watch, core.membership.members, core.node_id
+def merge_detect(core: Core, frame: bytes, swapped: bool, now: float) -> None:
+    """A probe, or the representative of another ring."""
+    gathering.merge_detect(core, frame, swapped, now)
+    if core.timers.probe <= now + PROBE_INTERVAL * COMPANY:
+        _probe(core, now + PROBE_INTERVAL * COMPANY, now)
+
+
+def expire(core: Core, now: float) -> None:
+    """The probe timer: accuse who is found to be gone, else show signs of life."""
+    watch = core.port_watch
     if watch.suspects and (gone := watch.gone(now, core.parameters.token)):
         _accuse(core, gone, now)
-        return
+    else:
+        _probe(core, now, now)
+
+
+def _probe(core: Core, until: float, now: float) -> None:
+    """Show a sign of life to every watched member that needs one, if one of them needs it by ``until``."""
+    watch, members, me = core.port_watch, core.membership.members, core.node_id
     watched = [node for node in members if node != me] if len(members) <= ALL_PROBE_ALL else [core.target]
     due = {node: watch.sent_at(node, core.target) + PROBE_INTERVAL for node in watched}
-    core.timers.probe = min(due.values(), default=inf)
-    if core.timers.probe > now:
+    first = core.timers.probe = min(due.values(), default=inf)
+    if first > until:
         return
     frame = encode_merge_detect(MergeDetect(0, me, 0, me, *core.ring_id))
     for node, time in due.items():
@@ -73,4 +89,4 @@ def _accuse(core: Core, gone: list[int], now: float) -> None:
         text = f"A processor failed, forming new configuration: the host of node {node} says that the port of its ring is closed."
         core.outbox.notice("notice", text)
         core.membership.failed[node] = None
-    enter_gather(core, GatherReason.PORT_REFUSED, now)
+    gathering.enter_gather(core, GatherReason.PORT_REFUSED, now)

@@ -116,26 +116,34 @@ def join_operational(core: Core, frame: bytes, swapped: bool, now: float) -> Non
         core.statistics.drop(Reason.JOIN_IGNORED)
         return
     verdict = membership.consider(join)
-    if verdict is Verdict.CHANGED:
-        enter_gather(core, GatherReason.JOIN_CHANGED_SETS, now)
-        return
-    enter_gather(core, GatherReason.JOIN_OPERATIONAL, now)
-    # A join with my very sets agrees with what I have just sent; stock waits for its repetition, one join time later.
-    follow(core, membership.consider(join), now)
+    reason = GatherReason.JOIN_CHANGED_SETS if verdict is Verdict.CHANGED else GatherReason.JOIN_OPERATIONAL
+    _gather_with(core, join, reason, now)
 
 
 def join_gather(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     """The round of joins."""
     join = _join(core, frame, swapped, now)
-    if join is not None:
-        follow(core, core.membership.consider(join), now)
+    if join is None:
+        return
+    verdict = core.membership.consider(join)
+    if verdict is Verdict.CHANGED:
+        _gather_with(core, join, GatherReason.JOIN_CHANGED_SETS, now)
+    else:
+        follow(core, verdict, now)
+
+
+def _gather_with(core: Core, join: MembJoin, reason: GatherReason, now: float) -> None:
+    """Gather because of a join. If it has the very sets that I have just sent, its sender agrees with me.
+
+    Stock waits for its repetition, one join time later.
+    """
+    enter_gather(core, reason, now)
+    follow(core, core.membership.consider(join), now)
 
 
 def follow(core: Core, verdict: Verdict, now: float) -> None:
-    """Act on what a join meant."""
-    if verdict is Verdict.CHANGED:
-        enter_gather(core, GatherReason.JOIN_CHANGED_SETS, now)
-    elif verdict is Verdict.CREATE_RING:
+    """Act on what an agreement, or the lack of one, meant."""
+    if verdict is Verdict.CREATE_RING:
         enter_commit(core, core.membership.create_commit_token(), now)
     elif verdict is Verdict.CREATE_ALONE:
         core.membership.alone()

@@ -22,8 +22,10 @@ __all__ = ["Ring", "State"]
 
 LONGEST_TOKEN_DELAY: Final = 0.25
 """Of the token retransmit time: beyond it neighbours would send the token again."""
-PAUSE_FRACTION: Final = 0.5
-"""Of the token timeout: after a longer pause waiting joins tell of a membership that is gone."""
+PAUSE_FRACTION: Final = 0.2
+"""Of the token timeout: a driver that did not run for longer calls ``not_scheduled``."""
+PAUSE_WARNING_INTERVAL: Final = 10.0
+"""Seconds between two warnings of pauses."""
 
 Handler = Callable[[Core, bytes, bool, float], None]
 
@@ -42,7 +44,7 @@ TRANSITIONS: Final[dict[FrameType, tuple[Handler, Handler, Handler, Handler]]] =
         rotation.mcast_recovery,
     ),
     FrameType.MERGE_DETECT: (
-        gathering.merge_detect,
+        failover.merge_detect,
         gathering.merge_detect,
         gathering.ignore_merge_detect,
         gathering.ignore_merge_detect,
@@ -163,20 +165,25 @@ class Ring:
     def not_scheduled(self, gap: float, now: float) -> None:
         """The driver did not run for ``gap`` seconds: call this first, then ``receive`` what waits, then ``handle_timer``.
 
-        Waiting joins are dropped when the gap was long (§3.4), and the token gets one retransmit period to come.
+        Who was away does not accuse others first: the token, and whoever has to agree, get one retransmit period to be heard;
+        refusals from before prove nothing. Joins that waited tell of a membership that is gone (§3.4): they are dropped.
         """
         self._now = now
         core = self._core
-        timers, parameters = core.timers, core.parameters
-        grace = now + parameters.token_retransmit
+        timers = core.timers
+        grace = now + core.parameters.token_retransmit
         if timers.token != STOPPED:
             timers.token = max(timers.token, grace)
         if timers.heartbeat != STOPPED:
             timers.heartbeat = max(timers.heartbeat, grace)
-        if gap > parameters.token * PAUSE_FRACTION:
-            core.drop_joins = True
-            text = f"Process pause detected for {int(gap * 1000)} ms, flushing membership messages."
-            core.outbox.notice("notice", text)
+        if timers.consensus != STOPPED:
+            timers.consensus = max(timers.consensus, grace)
+        core.port_watch.suspects.clear()
+        core.drop_joins = True
+        core.statistics.pauses += 1
+        if now - core.pause_told_at >= PAUSE_WARNING_INTERVAL:
+            core.pause_told_at = now
+            core.outbox.notice("warning", _pause_text(gap, core.parameters.token))
 
     # What the executive does
 
@@ -313,6 +320,14 @@ class Ring:
             core.statistics.drop(fault.reason)
 
 
+def _pause_text(gap: float, token: float) -> str:
+    return (
+        f"Process pause detected for {int(gap * 1000)} ms, flushing membership messages: this node was not scheduled for more "
+        f"than a fifth of the token timeout ({int(token * 1000)} ms), beyond which the others go on without it. Give it the "
+        "processor (system.sched_rr: yes, a host with less load, no suspended virtual machine), or raise totem.token."
+    )
+
+
 def _expire(core: Core, now: float) -> None:
     """Expire the timers that are due. Whatever one does may stop the ones behind it."""
     timers = core.timers
@@ -329,7 +344,7 @@ def _expire(core: Core, now: float) -> None:
         timers.merge = STOPPED
         gathering.detect_merge(core)
     if timers.probe <= now:
-        failover.probe(core, now)
+        failover.expire(core, now)
     if timers.send_join <= now:
         timers.send_join = STOPPED
         gathering.send_join(core)

@@ -1,13 +1,14 @@
 """The udpu transport: every "multicast" is one unicast copy to each configured node, over plain UDP.
 
-One socket receives everything; one connected socket a peer sends, so that data and token keep their order and the kernel tells
-when a peer's port is closed. Trains of equal frames leave in one system call (UDP_SEGMENT) and arrive in one (UDP_GRO) where the
-kernel has them; on the wire they are ordinary datagrams. Source: reference totem section 5.2.
+One socket receives everything; one connected socket a peer sends, so that data and token keep their order and the kernel's error
+queue tells when a peer's port is closed, and who says so. Trains of equal frames leave in one system call (UDP_SEGMENT) and
+arrive in one (UDP_GRO) where the kernel has them; on the wire they are ordinary datagrams. Source: reference totem section 5.2.
 """
 
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,10 @@ from collections.abc import Mapping, Sequence
 SOL_UDP = 17
 UDP_SEGMENT = 103
 UDP_GRO = 104
+SOL_IP = 0
+IP_RECVERR = 11
+SOL_IPV6 = 41
+IPV6_RECVERR = 25
 SOCKET_BUFFER = 2_179_072
 """Bytes asked for in both directions, as stock does (16 frames of its largest size)."""
 SOCKET_PRIORITY = 6
@@ -27,10 +32,18 @@ LONE_DATAGRAM = 128
 """A single datagram below this size ends a batch; what may wait behind it is announced by the event loop again."""
 RECEIVE_BATCH = 64
 """Datagrams or trains read before the ring gets its turn."""
+ERROR_BATCH = 64
+"""Entries of one peer's error queue read at a time."""
 
 _SEGMENT_SIZE = struct.Struct("=H")
 _GRO_SIZE = struct.Struct("=i")
 _REFUSED = frozenset({errno.ECONNREFUSED})
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")
+"""struct sock_extended_err: errno, origin, ICMP type and code, padding, info, data; the offender's address follows."""
+_PORT_UNREACHABLE = frozenset({(2, 3, 3), (3, 1, 4)})
+"""(origin, type, code): from ICMP, and from ICMPv6."""
+_OFFENDER = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
+"""Where the address lies in a socket address."""
 _NO_SEGMENTATION = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
 
 
@@ -92,6 +105,9 @@ class UdpuTransport:
         self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, SOCKET_PRIORITY)
         self._accept_trains()
         self._peers: dict[int, socket.socket] = {}
+        self._owners = {socket.inet_pton(self._family, address): peer for peer, address in members.items()}
+        self._by_descriptor: dict[int, int] = {}
+        self._errors = select.epoll()
         self._unconnected: dict[socket.socket, str] = {}
         """Peers that no route leads to yet: tried again with every send."""
         try:
@@ -99,6 +115,7 @@ class UdpuTransport:
                 if peer != node_id:
                     sock = self._peers[peer] = self._open(0)
                     self._unconnected[sock] = address
+                    self._watch_errors(peer, sock)
         except BindError:
             self.close()
             raise
@@ -118,6 +135,12 @@ class UdpuTransport:
             raise BindError(f"cannot bind UDP {self._own} port {port}: {error.strerror}") from error
         return sock
 
+    def _watch_errors(self, peer: int, sock: socket.socket) -> None:
+        level, option = (SOL_IPV6, IPV6_RECVERR) if self._family == socket.AF_INET6 else (SOL_IP, IP_RECVERR)
+        sock.setsockopt(level, option, 1)
+        self._errors.register(sock, 0)  # only errors, which are always reported
+        self._by_descriptor[sock.fileno()] = peer
+
     def _connect(self) -> None:
         for sock, address in list(self._unconnected.items()):
             try:
@@ -136,8 +159,40 @@ class UdpuTransport:
         """The receiving socket's descriptor."""
         return self._receiver.fileno()
 
+    def errors_fileno(self) -> int:
+        """A descriptor that is readable while ``refusals`` has something to tell."""
+        return self._errors.fileno()
+
+    def refusals(self) -> list[tuple[int, int]]:
+        """Read the error queues: (peer, node whose host says that the peer's port is closed), 0 for a host of no node.
+
+        Several refusals by one host since the last call count as one; other errors are left out.
+        """
+        refusals: list[tuple[int, int]] = []
+        for descriptor, _events in self._errors.poll(0):
+            peer = self._by_descriptor[descriptor]
+            refusals += [(peer, offender) for offender in self._offenders(self._peers[peer])]
+        return refusals
+
+    def _offenders(self, sock: socket.socket) -> list[int]:
+        offenders: dict[int, None] = {}
+        for _ in range(ERROR_BATCH):
+            try:
+                _content, ancillary, _flags, _address = sock.recvmsg(1, 128, socket.MSG_ERRQUEUE)
+            except OSError:
+                break
+            for _level, _kind, data in ancillary:
+                if len(data) < _EXTENDED_ERROR.size:
+                    continue
+                _errno, origin, kind, code, *_ = _EXTENDED_ERROR.unpack_from(data)
+                if (origin, kind, code) in _PORT_UNREACHABLE:
+                    address = data[_EXTENDED_ERROR.size :][_OFFENDER[self._family]]
+                    offenders[self._owners.get(address, 0)] = None
+        return list(offenders)
+
     def close(self) -> None:
         """Close every socket."""
+        self._errors.close()
         self._receiver.close()
         for sock in self._peers.values():
             sock.close()
@@ -219,16 +274,15 @@ class UdpuTransport:
                 try:
                     sock.send(frame)
                 except OSError as second:
-                    self._again(second)
+                    if self._again(second) and second.errno not in _REFUSED:
+                        # No route, no interface, a firewall, an own address that went away: the ring finds out by its timers.
+                        self.counters.send_unreachable += 1
 
     def _again(self, error: OSError) -> bool:
-        """Count a failed send. True: the error belonged to an earlier datagram, and this one was not sent yet."""
-        if error.errno in _REFUSED:
-            self.counters.send_refused += 1
-            return True
+        """Whether to send again: the error may belong to an earlier datagram, and this one was not sent yet."""
         if error.errno == errno.EAGAIN or error.errno == errno.ENOBUFS:
             self.counters.send_full += 1
-        else:
-            # No route, no interface, a firewall, an own address that went away: the ring finds out by its timers.
-            self.counters.send_unreachable += 1
-        return False
+            return False
+        if error.errno in _REFUSED:
+            self.counters.send_refused += 1
+        return True

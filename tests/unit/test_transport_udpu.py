@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import struct
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -146,3 +148,72 @@ def test_an_address_in_use_is_named_in_one_line() -> None:
 def test_an_address_that_no_interface_has_is_named() -> None:
     with pytest.raises(BindError, match=r"192\.0\.2\.1"):
         UdpuTransport(1, {1: "192.0.2.1", 2: "192.0.2.2"}, free_port())
+
+
+def refusals(transport: UdpuTransport) -> list[tuple[int, int]]:
+    """What the error queues tell, once they tell anything."""
+    assert select.select([transport.errors_fileno()], [], [], 5)[0]
+    return transport.refusals()
+
+
+@pytest.mark.parametrize("hosts", [("127.0.0.1", "127.0.0.2"), ("::1", "::1")], ids=["ipv4", "ipv6"])
+def test_a_closed_port_is_told_with_the_host_that_says_so_and_costs_no_frame(hosts: tuple[str, str]) -> None:
+    port = free_port()
+    one = UdpuTransport(1, {1: hosts[0], 2: hosts[1]}, port)
+    try:
+        # IPv6 has one loopback address only: another port of it stands for the peer's.
+        one._peers[2].connect((hosts[1], free_port()))
+        assert one.refusals() == []
+        one.send([b"lost", b"lost", b"gone"])
+        assert refusals(one) == [(2, 2)]
+        assert one.refusals() == []
+        one.send([b"lost"])
+        assert refusals(one) == [(2, 2)]
+        assert not select.select([one.errors_fileno()], [], [], 0)[0]
+    finally:
+        one.close()
+
+
+def test_a_refusal_that_was_read_costs_the_next_send_nothing(pair: Pair) -> None:
+    one, two = pair
+    two.close()
+    one.send([b"lost"])
+    assert refusals(one) == [(2, 2)]
+    reborn = UdpuTransport(2, {1: "127.0.0.1", 2: "127.0.0.2"}, one._port)
+    try:
+        one.send([b"found"])
+        assert everything(reborn, 1) == [b"found"]
+        assert one.counters.send_refused == 0
+    finally:
+        reborn.close()
+
+
+@pytest.mark.parametrize(
+    ("entry", "offenders"),
+    [
+        ((errno.ECONNREFUSED, 2, 3, 3, "127.0.0.2"), [2]),
+        ((errno.ECONNREFUSED, 2, 3, 3, "127.0.0.9"), [0]),
+        ((errno.EHOSTUNREACH, 2, 3, 1, "127.0.0.2"), []),
+        ((errno.ENOPROTOOPT, 2, 3, 2, "127.0.0.2"), []),
+        ((errno.EMSGSIZE, 1, 0, 0, "0.0.0.0"), []),
+    ],
+)
+def test_only_a_closed_port_counts_and_the_offender_is_named_by_its_address(
+    entry: tuple[int, int, int, int, str], offenders: list[int], pair: Pair
+) -> None:
+    number, origin, kind, code, host = entry
+    extended = struct.pack("=IBBBBII", number, origin, kind, code, 0, 0, 0)
+    data = extended + struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(host))
+
+    class Queue:
+        """A socket with one entry in its error queue."""
+
+        entries: ClassVar[list[bytes]] = [data, extended[:-1]]
+
+        def recvmsg(self, *_: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, None]:
+            if not self.entries:
+                raise BlockingIOError
+            return b"", [(0, 11, self.entries.pop(0))], 0, None
+
+    Queue.entries = [data, extended[:-1]]
+    assert pair[0]._offenders(Queue()) == offenders  # type: ignore[arg-type]
