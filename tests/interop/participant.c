@@ -1,7 +1,7 @@
 /*
  * A member of a process group that writes down everything libcpg tells it, for transcripts to be compared between nodes.
  *
- *   participant GROUP
+ *   participant GROUP [timed]
  *
  * Standard input: "send FIRST COUNT SIZE" multicasts COUNT messages numbered from FIRST, of SIZE bytes each (at least 8); its end
  * finalizes the connection. Standard output, a line an event (participant.py writes the same):
@@ -11,6 +11,7 @@
  *   ring NODE.SEQUENCE NODE ...
  *   lost ERROR        the connection failed with that number; exit status 3
  *
+ * With "timed" each line begins with the seconds of the monotonic clock, and the ring at the time of the join is told too.
  * A message whose bytes do not follow from its number ends the program with status 1.
  */
 #include <corosync/cpg.h>
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LARGEST = 60000, BATCH = 32, LOST = 3 };
@@ -27,9 +29,20 @@ enum { LARGEST = 60000, BATCH = 32, LOST = 3 };
 static unsigned char content[LARGEST];
 static uint64_t number, left_to_send;
 static size_t size = 8;
+static int timed;
+
+static void stamp(void)
+{
+	struct timespec now;
+	if (timed) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		printf("%lld.%09ld ", (long long)now.tv_sec, now.tv_nsec);
+	}
+}
 
 static void lost(cs_error_t error)
 {
+	stamp();
 	printf("lost %d\n", error);
 	fflush(stdout);
 	exit(LOST);
@@ -57,6 +70,7 @@ static void deliver(cpg_handle_t handle, const struct cpg_name *group, uint32_t 
 			exit(1);
 		}
 	}
+	stamp();
 	printf("message %u:%u %" PRIu64 " %zu\n", node, pid, its_number, length);
 }
 
@@ -76,6 +90,7 @@ static void configuration_changed(cpg_handle_t handle, const struct cpg_name *gr
 {
 	(void)handle;
 	(void)group;
+	stamp();
 	addresses("members", members, member_count, 0);
 	addresses(" | left", left, left_count, 1);
 	addresses(" | joined", joined, joined_count, 1);
@@ -85,6 +100,7 @@ static void configuration_changed(cpg_handle_t handle, const struct cpg_name *gr
 static void ring_changed(cpg_handle_t handle, struct cpg_ring_id ring, uint32_t count, const uint32_t *nodes)
 {
 	(void)handle;
+	stamp();
 	printf("ring %u.%" PRIu64, ring.nodeid, (uint64_t)ring.seq);
 	for (uint32_t i = 0; i < count; i++) {
 		printf(" %u", nodes[i]);
@@ -134,10 +150,12 @@ int main(int argc, char **argv)
 	int descriptor;
 	cs_error_t error;
 
-	if (argc != 2 || strlen(argv[1]) > CPG_MAX_NAME_LENGTH) {
-		fprintf(stderr, "usage: participant GROUP\n");
+	timed = argc == 3 && strcmp(argv[2], "timed") == 0;
+	if (argc != 2 + timed || strlen(argv[1]) > CPG_MAX_NAME_LENGTH) {
+		fprintf(stderr, "usage: participant GROUP [timed]\n");
 		return 2;
 	}
+	model.flags = timed ? CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF : 0;
 	while ((error = cpg_model_initialize(&handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, NULL)) == CS_ERR_TRY_AGAIN) {
 		usleep(20000);
 	}

@@ -1,6 +1,6 @@
 """What participant.c does, with our library: a member of a group that writes down everything it is told.
 
-``python -m tests.interop.participant GROUP``; commands, output and exit status are described there.
+``python -m tests.interop.participant GROUP [timed]``; commands, output and exit status are described there.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def _with_reasons(addresses: tuple[Address, ...]) -> str:
 class Participant:
     """One connection, and what it still has to send."""
 
-    def __init__(self, cpg: Cpg) -> None:
+    def __init__(self, cpg: Cpg, timed: bool) -> None:
         """The group is joined already."""
         self.cpg = cpg
+        self.timed = timed
         self.number, self.to_send, self.size = 0, 0, 8
 
     def run(self) -> None:
@@ -56,7 +57,7 @@ class Participant:
             if self.cpg.fileno() in ready:
                 try:
                     for event in self.cpg.events(0.0):
-                        sys.stdout.write(f"{describe(event)}\n")
+                        sys.stdout.write(f"{stamp(self.timed)}{describe(event)}\n")
                 finally:
                     sys.stdout.flush()
             if 0 in ready and not self.command():
@@ -84,11 +85,16 @@ class Participant:
             self.to_send -= 1
 
 
-def connect() -> Cpg:
+def stamp(timed: bool) -> str:
+    """What a line begins with."""
+    return f"{time.monotonic():.9f} " if timed else ""
+
+
+def connect(timed: bool) -> Cpg:
     """A connection, as soon as the daemon lets programs in."""
     while True:
         try:
-            return Cpg()
+            return Cpg(initial_totem_configuration=timed)
         except TryAgain:
             time.sleep(0.02)
 
@@ -104,12 +110,13 @@ def join(cpg: Cpg, group: str) -> None:
 
 def main() -> None:
     """Be a member until standard input ends."""
+    timed = sys.argv[2:] == ["timed"]
     try:
-        with connect() as cpg:
+        with connect(timed) as cpg:
             join(cpg, sys.argv[1])
-            Participant(cpg).run()
+            Participant(cpg, timed).run()
     except CorosyncError as error:
-        print(f"lost {int(error.status)}", flush=True)
+        print(f"{stamp(timed)}lost {int(error.status)}", flush=True)
         raise SystemExit(LOST) from error
 
 

@@ -270,6 +270,24 @@ def test_an_abort_half_way_changes_nothing_for_clients(three: Cluster) -> None:
     assert changes(three[1], witness) == [change(b"g", [(1, 10)], left=[(3, 30)], reason=3)]
 
 
+def test_a_node_that_completed_a_round_apart_while_ours_were_aborted_has_left_and_come_back(three: Cluster) -> None:
+    # Seen with real daemons: node 3 alone completed a round and delivered messages there, while the rounds of 1 and 2 were aborted
+    # until 3 was back; the last change alone says that 3 came along (services P13).
+    witness, apart = join(three[1], 10), join(three[3], 30)
+    three.run()
+    events(three[1], witness)
+    three.abort(three.install([1, 2]))
+    three.form([3])
+    events(three[3], apart)
+    three.abort(three.install([1, 2, 3]))
+    three.form([1, 2, 3])
+    assert changes(three[1], witness) == [
+        change(b"g", [(1, 10)], left=[(3, 30)], reason=3),
+        change(b"g", [(1, 10), (3, 30)], joined=[(3, 30)], reason=4),
+    ]
+    assert changes(three[3], apart) == [change(b"g", [(1, 10), (3, 30)], joined=[(1, 10)], reason=4)]
+
+
 def test_an_unchanged_ring_is_one_totem_event(three: Cluster) -> None:
     witness = join(three[1], 10)
     join(three[2], 20)

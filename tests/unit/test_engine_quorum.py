@@ -54,7 +54,7 @@ def round_of(engine: QuorumEngine, members: tuple[int, ...], transitional: tuple
 
 
 @pytest.mark.parametrize(
-    ("settled", "transitional", "members", "joined", "left"),
+    ("settled", "companions", "members", "joined", "left"),
     [
         ((), (), (1,), (1,), ()),
         ((), (), (1, 2, 3), (1, 2, 3), ()),
@@ -68,12 +68,12 @@ def round_of(engine: QuorumEngine, members: tuple[int, ...], transitional: tuple
 )
 def test_joined_and_left_are_told_from_what_the_last_round_settled(
     settled: tuple[int, ...],
-    transitional: tuple[int, ...],
+    companions: tuple[int, ...],
     members: tuple[int, ...],
     joined: tuple[int, ...],
     left: tuple[int, ...],
 ) -> None:
-    assert decision.compare(settled, transitional, members) == Change(members, joined, left)
+    assert decision.compare(settled, frozenset(companions), members) == Change(members, joined, left)
 
 
 def test_a_model_1_client_learns_the_members_at_activation_and_the_decision_later() -> None:
@@ -103,6 +103,17 @@ def test_a_round_that_is_aborted_settles_nothing() -> None:
     engine.sync_abort()
     round_of(engine, (1, 2), (1, 2), RingId(1, 0x15))
     assert events(host, client) == [messages.NodeListNotification(1, 0x15, (1, 2), (2,), ())]
+
+
+def test_a_node_that_was_away_during_an_aborted_round_has_left_and_joined() -> None:
+    engine, host = quorum_engine(PROVIDER)
+    round_of(engine, (1, 2))
+    client = connect(engine, Model.V1, Track.CHANGES_ONLY)
+    for transitional, members in (((1,), (1,)), ((1,), (1, 2))):
+        engine.configuration_changed(transitional, members, RingId(1, 0x11))
+        engine.sync_abort()
+    round_of(engine, (1, 2), (1, 2), RingId(1, 0x15))
+    assert events(host, client) == [messages.NodeListNotification(1, 0x15, (1, 2), (2,), (2,))]
 
 
 def test_the_decision_of_a_provider_may_change_without_a_new_ring() -> None:

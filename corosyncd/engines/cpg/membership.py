@@ -34,6 +34,8 @@ class Membership:
         self._claims: dict[tuple[int, bytes], Connection] = {}
         self._round: Round | None = None
         self._members: tuple[int, ...] = ()
+        # Which of them came along in every change since then: rounds that were begun and not completed count too.
+        self._companions: frozenset[int] = frozenset()
         self._ring_id: RingId = NO_RING
 
     # What clients do.
@@ -178,8 +180,13 @@ class Membership:
     # Synchronisation.
 
     def begin_round(self, transitional: tuple[int, ...], members: tuple[int, ...], ring_id: RingId) -> None:
-        """Who of the last activated members did not come along has left."""
-        left = tuple(node for node in self._members if node not in transitional and node != self._host.node_id)
+        """Who of the last activated members did not come along, then or in a round that was not completed since, has left.
+
+        It may have completed a round on the way, and delivered messages that were not delivered here; a stock node forgets the
+        rounds in between and shows its programs as companions (services P13).
+        """
+        self._companions &= frozenset(transitional)
+        left = tuple(node for node in self._members if node not in self._companions and node != self._host.node_id)
         self._round = Round(ring_id, members, left)
 
     def send_round(self) -> None:
@@ -203,6 +210,7 @@ class Membership:
             return
         own_node = self._host.node_id
         self._members, self._ring_id = completed.members, completed.ring_id
+        self._companions = frozenset(completed.members)
         for name, left in completed.downs(self.processes):
             self._announce(name, left=left, reason=Reason.NODE_DOWN)
             for node_id, pid in left:

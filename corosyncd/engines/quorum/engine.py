@@ -51,6 +51,8 @@ class QuorumEngine(Engine):
         """``kept`` has the last decision, so that a successor does not announce the quorum as new."""
         super().__init__(host, kept)
         self._decision, self._settled = decision.decode(kept) if kept is not None else (Decision(), ())
+        self._companions = frozenset(self._settled)
+        # Settled members that came along in every change since: rounds that were begun and not completed count too.
         self._successor = kept is not None
         self._has_provider = False
         self._change = Change(self._settled, (), ())
@@ -80,7 +82,8 @@ class QuorumEngine(Engine):
 
     def configuration_changed(self, transitional: tuple[int, ...], members: tuple[int, ...], ring_id: RingId) -> None:
         """Compare with the members of the last settled ring."""
-        self._change = decision.compare(self._settled, transitional, members)
+        self._companions &= frozenset(transitional)
+        self._change = decision.compare(self._settled, self._companions, members)
         self._ring_id = ring_id
         self._log_list("Sync members", self._change.members)
         if self._change.joined:
@@ -91,6 +94,7 @@ class QuorumEngine(Engine):
     def sync_activate(self) -> bool:
         """Model 1 clients learn the members now, before quorum is decided for them."""
         self._settled = self._change.members
+        self._companions = frozenset(self._settled)
         event = self._node_list(self._change)
         for client, connection in self._trackers():
             if connection.model is Model.V1:
