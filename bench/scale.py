@@ -169,6 +169,9 @@ def plot(results: Mapping[str, list[Result]], file: Path) -> None:
         axis.xaxis.set_major_formatter(ScalarFormatter())
         if logarithmic:
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(FixedLocator((2, 5, 10, 20, 50, 100, 200)))
+            axis.yaxis.set_minor_locator(NullLocator())
+            axis.yaxis.set_major_formatter(ScalarFormatter())
         else:
             axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)

@@ -83,6 +83,7 @@ class Host:
         "configuration",
         "configurations",
         "delivered",
+        "lost",
         "node_id",
         "on_delivery",
         "refuses",
@@ -94,7 +95,8 @@ class Host:
     def __init__(self, world: World, node_id: int, parameters: Parameters) -> None:
         self.node_id = node_id
         self.ring = Ring(node_id, parameters, 0, world.kernel.now)
-        self.alive = True
+        self.alive = False
+        self.lost = False
         self.refuses = False
         """The process is gone, but not the host: it answers "port unreachable"."""
         self.configuration: Configuration | None = None
@@ -117,6 +119,7 @@ class Host:
 
     def start(self) -> None:
         """Begin to look for others."""
+        self.alive = True
         self.ring.start(self._world.kernel.now)
         self._finish(0.0)
 
@@ -136,6 +139,7 @@ class Host:
     def fail(self, *, host_too: bool) -> None:
         """The process ends; with its host nobody is left to refuse what is still sent there."""
         self.alive = False
+        self.lost = True
         self.refuses = not host_too
 
     def peer_port_refused(self, node_id: int) -> None:
@@ -321,12 +325,12 @@ class World:
             self.kernel.after(self.kernel.random.random() * within, host.start)
 
     def living(self) -> list[Host]:
-        """The nodes that have not failed."""
+        """The nodes that have started and not failed."""
         return [host for host in self.hosts.values() if host.alive]
 
     def whole(self) -> bool:
-        """Whether all living nodes serve in one configuration that has them all."""
-        living = self.living()
+        """Whether all nodes that are not lost have started and serve in one configuration that has them all."""
+        living = [host for host in self.hosts.values() if not host.lost]
         members = tuple(host.node_id for host in living)
         rings = {host.configuration.ring_id for host in living if host.configuration}
         return len(rings) == 1 and all(

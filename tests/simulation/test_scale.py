@@ -16,6 +16,17 @@ def formed(costs: Costs = COSTS) -> World:
     return world
 
 
+def test_a_ring_is_whole_only_after_its_last_node_has_started() -> None:
+    world = World(NODES, derive({}, NODES), COSTS)
+    for host in list(world.hosts.values())[:-1]:
+        host.start()
+    world.kernel.run_until(1.0)
+    assert not world.whole()
+    world.hosts[NODES].start()
+    assert world.run_until_whole(limit=30, step=0.01)
+    assert world.served_since() > 1.0
+
+
 def test_what_one_node_sends_every_node_delivers_and_its_sender_knows_how_long_it_took() -> None:
     world = formed()
     world.hosts[3].submit(64, count=100)
