@@ -192,8 +192,11 @@ def _find_local(
 
 
 def _settings(document: Document, state_directory: str) -> dict[str, Any]:
-    """What the daemon needs before it has a map, with defaults filled in; ``priority`` None: leave the nice value."""
-    text = document.reader.text
+    """What the daemon needs before it has a map, with defaults filled in.
+
+    ``priority`` None: leave the nice value; a limit of None: the IPC server's own.
+    """
+    text, number = document.reader.text, document.reader.number
     return {
         "instance": text("system.instance"),
         "run_dir": text("system.run_dir", DEFAULT_RUN_DIRECTORY),
@@ -201,6 +204,8 @@ def _settings(document: Document, state_directory: str) -> dict[str, Any]:
         "log_dir": text("system.log_dir", DEFAULT_LOG_DIRECTORY),
         "socket_dir": text("system.socket_dir"),
         "link_semaphores": text("system.link_semaphores", "posix"),
+        "client_queue_limit": number("system.client_queue_limit") or None,
+        "user_connection_limit": number("system.user_connection_limit") or None,
         "sched_rr": text("system.sched_rr", "auto"),
         "priority": text("system.priority") or None,
         "move_to_root_cgroup": text("system.move_to_root_cgroup", "auto"),

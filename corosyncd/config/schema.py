@@ -268,6 +268,8 @@ class System(Section):
     log_dir: Directory = None
     socket_dir: Directory = None
     link_semaphores: Annotated[Value | None, Choice(("posix", "sysv"))] = None
+    client_queue_limit: Annotated[Value | None, Whole(T.UINT32, 1 << 20)] = None
+    user_connection_limit: Annotated[Value | None, Whole(T.UINT32, 1)] = None
     local_node: Annotated[Value | None, Text(maximum=255)] = None
     strict: YesNo = None
 

@@ -147,7 +147,7 @@ class Boot:
         lock_memory(write)
         loop = _event_loop()
         self._stack.callback(loop.close)
-        links = EngineLinks(loop, fork_server, specs, self._node_id, self._settings["link_semaphores"], write)
+        links = EngineLinks(loop, fork_server, specs, self._node_id, self._settings, write)
         self._stack.callback(links.close)
         ring = Ring(self._node_id, parameters, stored, loop.time())
         space = self._key_space(dict(parameters.published))

@@ -61,10 +61,7 @@ class EngineProcess:
         if listener is None or not engine.description.requests:
             self._programs = NoPrograms()
         else:
-            service = options.socket_name or engine.description.name
-            self._programs = IpcPrograms(
-                loop, listener, service, engine.description, options.daemon_uid, end.note, self, serves_later=options.serves_later
-            )
+            self._programs = IpcPrograms(loop, listener, engine.description, options, end.note, self)
         outbox, write = end.outbox, self._log.write
         self.host = EngineHost(engine, options.node_id, options.kept, outbox, self._programs, write, LocalMachine())
         self._end = end

@@ -67,15 +67,15 @@ class EngineLinks:
         fork_server: ForkServer,
         specs: Mapping[str, EngineSpec],
         node_id: int,
-        link_kind: str,
+        settings: Mapping[str, Any],
         log: Logger,
     ) -> None:
-        """``link_kind`` is "posix" or "sysv"."""
+        """``settings`` are the daemon's; they say what links are made of and what programs may take."""
         self._loop = loop
         self._fork_server = fork_server
         self._specs = specs
         self._node_id = node_id
-        self._link_kind = link_kind
+        self._settings = settings
         self._log = log
         self._children: dict[str, _Child] = {}
         self._touched: set[_Child] = set()
@@ -92,7 +92,7 @@ class EngineLinks:
         """Start an engine's process; see SpawnEngine."""
         spec = self._specs[name]
         try:
-            end, description, doorbell = LinkEnd.create(name, self._link_kind)
+            end, description, doorbell = LinkEnd.create(name, self._settings["link_semaphores"])
         except OSError as error:
             self._loop.call_soon(self._report, name, f"no link could be made: {error}")
             return
@@ -106,6 +106,8 @@ class EngineLinks:
             kept=kept,
             serves_later=serves_later,
             daemon_uid=os.getuid(),
+            client_queue_limit=self._settings["client_queue_limit"],
+            user_connection_limit=self._settings["user_connection_limit"],
         )
         try:
             self._fork_server.spawn(name, options, doorbell, writer, spec.listener, spec.below_maximum)

@@ -25,6 +25,10 @@ class EngineOptions:
     """A successor: programs that connect wait until its first round is complete, instead of being told to try again."""
     daemon_uid: int = 0
     """Programs of this user may connect."""
+    client_queue_limit: int | None = None
+    """Bytes of events that may wait for one program; None: the IPC server's own limit."""
+    user_connection_limit: int | None = None
+    """Connections of one user that is not root; None: the IPC server's own limit."""
 
     def pack(self) -> bytes:
         """The options as bytes."""

@@ -16,8 +16,10 @@ from typing import Any, Final, Protocol
 
 from coroipc.errors import NotSupported
 from coroipc.server.connection import Connection
-from coroipc.server.server import Server
+from coroipc.server.outbox import OVERFLOW_LIMIT
+from coroipc.server.server import USER_CONNECTION_LIMIT, Server
 from coroipc.server.shared_file import SharedFile
+from corosyncd.daemon.engine_options import EngineOptions
 from corosyncd.engines.engine import Client, Description
 from corosyncd.engines.host import EngineHost
 from corosyncd.keyspace.values import ValueType, number, text
@@ -68,21 +70,18 @@ class IpcPrograms:
         self,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
-        service: str,
         description: Description,
-        daemon_uid: int,
+        options: EngineOptions,
         note: Callable[[int, int], None],
         turns: Turns,
-        *,
-        serves_later: bool,
     ) -> None:
-        """Programs are told to try again until ``accept``; with ``serves_later`` they wait unanswered in the socket's queue.
+        """Programs are told to try again until ``accept``; those of a successor wait unanswered in the socket's queue.
 
-        ``service`` names the rings' files. ``note`` is told (pid, uid) of the client whose memory is touched.
+        ``note`` is told (pid, uid) of the client whose memory is touched.
         """
         self._loop = loop
         self._description = description
-        self._daemon_uid = daemon_uid
+        self._daemon_uid = options.daemon_uid
         self._note = note
         self._turns = turns
         self._accepting = False
@@ -93,8 +92,15 @@ class IpcPrograms:
         # Unique among all processes that this engine will have: identifiers travel on the ring.
         self._identifier_base = os.getpid() << 32
         self._closed_before = 0
-        self._server = Server(service, listener, loop, self)
-        self._started = not serves_later
+        self._server = Server(
+            options.socket_name or description.name,
+            listener,
+            loop,
+            self,
+            overflow_limit=options.client_queue_limit or OVERFLOW_LIMIT,
+            user_connection_limit=options.user_connection_limit or USER_CONNECTION_LIMIT,
+        )
+        self._started = not options.serves_later
         if self._started:
             self._server.start()
 

@@ -33,6 +33,8 @@ FIXED = frozenset(
         "system.socket_dir",
         "system.instance",
         "system.link_semaphores",
+        "system.client_queue_limit",
+        "system.user_connection_limit",
         "system.local_node",
     )
 )

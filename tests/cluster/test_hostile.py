@@ -18,7 +18,7 @@ from coroipc.messages import request
 from corosyncd.totem import wire
 from libcfg import Cfg
 from libcmap import Cmap, Map
-from libcpg import ConfigurationChange, Cpg, Deliver
+from libcpg import ConfigurationChange, Cpg, Deliver, Reason
 from libquorum import Quorum
 from libvotequorum import Votequorum
 from tests.cluster.harness import DEADLINE, Cluster, Node, eventually
@@ -44,8 +44,8 @@ DROPPED = "stats.srp.rx_msg_dropped"
 UNKNOWN_TYPE = 9
 LARGEST_DATAGRAM = 65_507
 ATTEMPT_SECONDS = 5.0
-OVERFLOW = 128 << 20
-"""Bytes that may wait for a program that does not read (no key lowers this limit)."""
+OVERFLOW = 16 << 20
+"""Bytes that may wait for a program that does not read."""
 EVENT_SIZE = 512 << 10
 
 
@@ -252,8 +252,9 @@ def test_programs_that_stall_or_die_in_the_middle_are_nobody_elses_business(clus
 
 
 def test_a_program_that_never_reads_is_disconnected_at_its_limit_while_the_others_go_on() -> None:
-    with Cluster(1) as cluster, ExitStack() as stack:
+    with Cluster(1, system={"client_queue_limit": OVERFLOW}) as cluster, ExitStack() as stack:
         node = cluster[1]
+        others = Bystanders(node, stack)
         sender = stack.enter_context(node.connect(Cpg))
         sender.join(b"flood")
         idle = cluster.program("-c", NEVER_READS, node.instance)
@@ -272,9 +273,10 @@ def test_a_program_that_never_reads_is_disconnected_at_its_limit_while_the_other
                 if isinstance(event, Deliver):
                     received += 1
                 elif isinstance(event, ConfigurationChange):
-                    left += [address.pid for address in event.left]
+                    left += [address.pid for address in event.left if address.reason == Reason.PROCESS_DOWN]
         assert left == [idle.pid]
         assert sent * EVENT_SIZE > OVERFLOW
         assert idle.communicate("go on\n", timeout=DEADLINE)[0] == "LibraryError\n"
-        assert node.logged(f"process {idle.pid} (python")
-        assert sender.local_nodeid() == 1
+        node.wait_logged(f"process {idle.pid} (python")
+        node.wait_logged(f"the limit is {OVERFLOW}")
+        others.check(1)

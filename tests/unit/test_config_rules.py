@@ -294,6 +294,8 @@ def test_settings_hold_the_defaults(tmp_path: Path) -> None:
         "log_dir": "/var/log/corosync",
         "socket_dir": "",
         "link_semaphores": "posix",
+        "client_queue_limit": None,
+        "user_connection_limit": None,
         "sched_rr": "auto",
         "priority": None,
         "move_to_root_cgroup": "auto",
@@ -309,7 +311,8 @@ def test_settings_hold_the_defaults(tmp_path: Path) -> None:
 
 def test_settings_hold_what_the_file_says(tmp_path: Path) -> None:
     section = (
-        "system: {instance: x, run_dir: /r, log_dir: /l, link_semaphores: sysv, sched_rr: no, priority: min, socket_dir: /s}\n"
+        "system: {instance: x, run_dir: /r, log_dir: /l, link_semaphores: sysv, sched_rr: no, priority: min, socket_dir: /s,\n"
+        "  client_queue_limit: 4000000, user_connection_limit: 9}\n"
     )
     file = (
         with_totem("token: 1000\n  block_unlisted_ips: no\n  cancel_token_hold_on_retransmit: yes\n  fast_failover: no") + section
@@ -319,10 +322,10 @@ def test_settings_hold_what_the_file_says(tmp_path: Path) -> None:
     chosen = {
         name: settings[name]
         for name in ("instance", "run_dir", "log_dir", "link_semaphores", "sched_rr", "priority", "socket_dir")
-    }
+    } | {name: settings[name] for name in ("client_queue_limit", "user_connection_limit")}
     assert chosen == {
         "instance": "x", "run_dir": "/r", "log_dir": "/l", "link_semaphores": "sysv", "sched_rr": "no", "priority": "min",
-        "socket_dir": "/s",
+        "socket_dir": "/s", "client_queue_limit": 4000000, "user_connection_limit": 9,
     }  # fmt: skip
 
 
