@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from corosyncd.totem.accusations import Accusations
+from corosyncd.totem.broken_pairs import BrokenPairs
 from corosyncd.totem.delivery import Delivery
 from corosyncd.totem.events import RingId
 from corosyncd.totem.membership import Membership
@@ -33,8 +35,11 @@ class Core:
     """One node's state, from its first gather to its leave."""
 
     __slots__ = (
+        "accusations",
+        "broken_pairs",
         "delivery",
         "drop_joins",
+        "join_later",
         "joins_sent",
         "membership",
         "new_members",
@@ -71,6 +76,10 @@ class Core:
         self.delivery = Delivery(self.outbox, self.packer, self.statistics)
         self.ordering = Ordering(node_id, parameters, self.statistics)
         self.membership = Membership(node_id, self.ring_id.sequence)
+        self.accusations = Accusations(node_id)
+        self.broken_pairs = BrokenPairs(node_id)
+        self.join_later = False
+        """The next join waits for the join timer: the accuser himself must be heard first."""
         self.port_watch = PortWatch()
         self.queue = SortQueue(self.ring_id)
         """The frames of the last installed ring. It does not change between the commit and the installation of the next,

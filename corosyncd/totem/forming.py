@@ -100,7 +100,7 @@ def _enter_recovery(core: Core, token: CommitToken, now: float) -> None:
     core.statistics.recovery_entered += 1
 
 
-def install(core: Core, recovery: Recovery) -> None:
+def install(core: Core, recovery: Recovery, now: float) -> None:
     """§3.8: close the old ring, open the new one."""
     membership, ring = core.membership, core.ring_id
     first, rest = recovery.restore(core.queue)
@@ -119,6 +119,8 @@ def install(core: Core, recovery: Recovery) -> None:
     core.recovery = None
     core.ordering.operational()
     membership.install(members)
+    core.accusations.forget()
+    core.broken_pairs.installed(members, now)
     core.state = State.OPERATIONAL
     core.statistics.operational_entered += 1
     core.statistics.continuous_gather = 0

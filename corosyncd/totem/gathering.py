@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from corosyncd.totem import victims
 from corosyncd.totem.core import Core, State
 from corosyncd.totem.events import RingId
 from corosyncd.totem.forming import enter_commit
@@ -36,6 +37,7 @@ def enter_gather(core: Core, reason: GatherReason, now: float) -> None:
         core.delivery.contiguous(core.queue)
     core.recovery = None
     core.membership.restart()
+    victims.leave_out(core, now)
     core.port_watch.gather(core.membership.accused(), now)
     timers = core.timers
     timers.stop_ring()
@@ -52,6 +54,9 @@ def schedule_join(core: Core, now: float) -> None:
     """Send my join, after this node's part of the ``send_join`` time, and again each ``join`` time."""
     core.timers.join = now + core.parameters.join
     core.joins_sent += 1
+    if core.join_later:
+        core.join_later = False
+        return
     if not core.parameters.send_join:
         send_join(core)
         return
@@ -98,7 +103,7 @@ def _join(core: Core, frame: bytes, swapped: bool, now: float) -> MembJoin | Non
         core.statistics.drop(Reason.STALE_JOIN)
         return None
     core.membership.hear(join.ring_seq)
-    return join
+    return join if victims.observe(core, join, now) else None
 
 
 def join_operational(core: Core, frame: bytes, swapped: bool, now: float) -> None:
@@ -124,9 +129,11 @@ def join_gather(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     """The round of joins."""
     join = _join(core, frame, swapped, now)
     if join is None:
+        if victims.leave_out(core, now):
+            enter_gather(core, GatherReason.JOIN_CHANGED_SETS, now)
         return
     verdict = core.membership.consider(join)
-    if verdict is Verdict.CHANGED:
+    if victims.leave_out(core, now, join) or verdict is Verdict.CHANGED:
         _gather_with(core, join, GatherReason.JOIN_CHANGED_SETS, now)
     else:
         follow(core, verdict, now)
@@ -153,6 +160,10 @@ def follow(core: Core, verdict: Verdict, now: float) -> None:
 def join_forming(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     """A member of the forming ring gathers again: so must I."""
     join = _join(core, frame, swapped, now)
+    if core.state is State.COMMIT and victims.leave_out(core, now):
+        # The ring that is being formed needs a link that has just been found broken.
+        enter_gather(core, GatherReason.JOIN_COMMIT, now)
+        return
     if join is None:
         return
     if join.system_from not in core.new_members or join.ring_seq < core.ring_id.sequence:
@@ -160,6 +171,7 @@ def join_forming(core: Core, frame: bytes, swapped: bool, now: float) -> None:
         return
     core.membership.reopen(join)
     core.membership.consider(join)
+    victims.leave_out(core, now, join)
     if core.state is State.RECOVERY:
         core.statistics.recovery_token_lost += 1
         enter_gather(core, GatherReason.JOIN_RECOVERY, now)
@@ -171,6 +183,7 @@ def expire_consensus(core: Core, reason: GatherReason, now: float) -> None:
     """The consensus timer, and the token timer in GATHER."""
     core.statistics.consensus_timeouts += 1
     membership = core.membership
+    silent = membership.silent()
     agreed = membership.expire_consensus()
     if agreed and reason is GatherReason.CONSENSUS_TIMEOUT:
         # Only the commit token is still to come.
@@ -179,6 +192,7 @@ def expire_consensus(core: Core, reason: GatherReason, now: float) -> None:
         # Nobody is left to ask, and a join that accuses everybody would make a stock node abort.
         follow(core, Verdict.CREATE_ALONE, now)
     else:
+        victims.give_up(core, silent, now)
         enter_gather(core, reason, now)
 
 
@@ -190,6 +204,8 @@ def foreign(core: Core, node: int, ring: RingId, reason: GatherReason, now: floa
     elif node in membership.members and ring.sequence < core.ring_id.sequence:
         # A member's ring numbers only grow: this comes late, from a ring that we both have left.
         core.statistics.drop(Reason.STALE_RING)
+    elif not victims.hear(core, node, now):
+        core.statistics.drop(Reason.IGNORED_NODE)
     elif membership.add(node) or core.state is State.OPERATIONAL:
         enter_gather(core, reason, now)
 

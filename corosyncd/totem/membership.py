@@ -80,6 +80,12 @@ class Membership:
         self.proc[node] = None
         return True
 
+    def exclude(self, nodes: Iterable[int]) -> bool:
+        """Accuse those of these nodes that somebody asks for; whether that changes my sets."""
+        fresh = [node for node in nodes if node in self.proc and node not in self.failed]
+        self.failed.update(dict.fromkeys(fresh))
+        return bool(fresh)
+
     def hear(self, ring_sequence: int) -> None:
         """Rings of the future must be numbered above this one."""
         self.ring_sequence_max = max(self.ring_sequence_max, ring_sequence)
@@ -96,6 +102,10 @@ class Membership:
     def agreed(self) -> bool:
         """Whether every candidate has sent the sets that I have."""
         return self.consensus.issuperset(self.candidates())
+
+    def silent(self) -> tuple[int, ...]:
+        """The candidates that have not sent the sets that I have."""
+        return tuple(node for node in self.candidates() if node not in self.consensus)
 
     def reopen(self, join: MembJoin) -> None:
         """A member of the forming ring has begun another round: nodes that it no longer accuses have shown themselves to it.
@@ -152,7 +162,7 @@ class Membership:
         if self.agreed():
             self.consensus = {self.node_id}
             return True
-        self.failed.update(dict.fromkeys(node for node in self.proc if node not in self.consensus))
+        self.failed.update(dict.fromkeys(self.silent()))
         return False
 
     def accepts(self, token: CommitToken, ring_id: RingId) -> bool:

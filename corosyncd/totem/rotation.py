@@ -148,7 +148,7 @@ def token(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     _pass_on(core, encode_orf_token(visitor), representative and ordering.held, now)
     statistics.token_received(ordering.backlog_reported, now)
     if recovery is not None and recovery.complete:
-        install(core, recovery)
+        install(core, recovery, now)
         failover.start(core, now)
 
 

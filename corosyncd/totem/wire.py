@@ -64,6 +64,7 @@ class Reason(StrEnum):
     DUPLICATE_OR_OUTSIDE_WINDOW = "duplicate_or_outside_window"
     JOIN_IGNORED = "join_ignored"
     STALE_JOIN = "stale_join"
+    IGNORED_NODE = "ignored_node"
     FOREIGN_BYTE_ORDER = "foreign_byte_order"
     GROUP = "group"
     THROWN_AWAY = "thrown_away"
