@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TypeVar
@@ -276,6 +276,17 @@ class Lab:
         self.switch = f"{self.prefix}sw"
         self.folder = Path(tempfile.mkdtemp(prefix=f"corosyncd-lab{self.number}-"))
         self.nodes = {number: Node(self, number) for number in range(1, nodes + 1)}
+        self.nodelist: dict[int, dict[str, object]] = {}
+        """What every configuration's nodelist says of each node; a test may change it before it configures."""
+        self.list_nodes(self.nodes)
+
+    def list_nodes(self, numbers: Collection[int], votes: Mapping[int, int] | None = None) -> None:
+        """Put these nodes, and no others, in the nodelist of what is configured from now on."""
+        self.nodelist = {
+            number: {"ring0_addr": self.node(number).address, "name": f"node{number}", "nodeid": number}
+            | ({"quorum_votes": votes[number]} if votes and number in votes else {})
+            for number in numbers
+        }
 
     def __enter__(self) -> Lab:
         """Build the switch and the nodes."""
@@ -326,14 +337,25 @@ class Lab:
 
         ``extra`` is corosync.conf text behind the lab's own; a key given again replaces the lab's.
         """
+        node = self.configure_stock(number, extra)
+        node.start()
+        return node
+
+    def configure_stock(self, number: int, extra: str = "") -> Node:
+        """Write what ``stock_node`` starts with, for the next start or reload."""
         node = self.node(number)
         (node.folder / "etc" / "corosync.conf").write_text(self._stock_configuration() + extra)
         node.command = ["corosync", "-f"]
-        node.start()
         return node
 
     def our_node(self, number: int, **sections: dict[str, object]) -> Node:
         """Configure our daemon on a node and start it; ``sections`` are merged into the lab's YAML a level deep."""
+        node = self.configure_ours(number, **sections)
+        node.start()
+        return node
+
+    def configure_ours(self, number: int, **sections: dict[str, object]) -> Node:
+        """Write what ``our_node`` starts with, for the next start or reload."""
         import yaml
 
         node = self.node(number)
@@ -343,13 +365,12 @@ class Lab:
         path = node.folder / "etc" / "corosyncd.yaml"
         path.write_text(yaml.safe_dump(configuration, sort_keys=False))
         node.command = [sys.executable, "-m", "corosyncd.daemon", "-f", "-c", str(path)]
-        node.start()
         return node
 
     def _stock_configuration(self) -> str:
         entries = "".join(
-            f"  node {{\n    ring0_addr: {node.address}\n    name: node{number}\n    nodeid: {number}\n  }}\n"
-            for number, node in self.nodes.items()
+            "  node {\n" + "".join(f"    {key}: {value}\n" for key, value in entry.items()) + "  }\n"
+            for entry in self.nodelist.values()
         )
         return (
             f"totem {{\n  version: 2\n  cluster_name: lab\n  transport: udpu\n}}\nnodelist {{\n{entries}}}\n"
@@ -359,10 +380,9 @@ class Lab:
         )
 
     def _our_configuration(self, node: Node) -> dict[str, dict[str, object]]:
-        nodes = [{"ring0_addr": each.address, "name": f"node{number}", "nodeid": number} for number, each in self.nodes.items()]
         return {
             "totem": {"version": 2, "cluster_name": "lab", "transport": "udpu"},
-            "nodelist": {"node": nodes},
+            "nodelist": {"node": [dict(entry) for entry in self.nodelist.values()]},
             "quorum": {"provider": "corosync_votequorum"},
             "logging": {
                 "to_stderr": "no",

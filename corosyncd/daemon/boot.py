@@ -17,10 +17,11 @@ from typing import Any
 from coroipc.liveness import is_dead
 from coroipc.server import files, listener
 from corosyncd.config.helper import Outcome, command, decode, environment
-from corosyncd.daemon import process, ring_store
+from corosyncd.daemon import number_store, process
 from corosyncd.daemon.engine_links import EngineLinks, EngineSpec
 from corosyncd.daemon.fork_server import ForkServer
 from corosyncd.daemon.node import Node, Parts
+from corosyncd.daemon.number_store import NumberStore
 from corosyncd.daemon.options import VERSION
 from corosyncd.daemon.pid_lock import LockError, PidLock
 from corosyncd.daemon.priority import Priority, lock_memory
@@ -29,8 +30,8 @@ from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
 from corosyncd.keyspace import runtime_keys
 from corosyncd.keyspace.key_space import KeySpace
-from corosyncd.keyspace.rules import VOTEQUORUM_READ_ONLY_KEYS
-from corosyncd.keyspace.values import Value
+from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER, VOTEQUORUM_READ_ONLY_KEYS
+from corosyncd.keyspace.values import Value, uint32
 from corosyncd.link import segments
 from corosyncd.log import process as log_process
 from corosyncd.log import producer
@@ -110,11 +111,11 @@ class Boot:
         self._reload_task: asyncio.Task[None] | None = None
 
     def run(self) -> int:
-        """Start, work, stop; the exit status. Raises StartError, LockError, ring_store.StoreError, BindError."""
+        """Start, work, stop; the exit status. Raises StartError, LockError, number_store.StoreError, BindError."""
         with self._stack:
             try:
                 return self._run()
-            except (StartError, LockError, ring_store.StoreError, BindError) as error:
+            except (StartError, LockError, number_store.StoreError, BindError) as error:
                 if self._logging:
                     # In the background nobody sees what the caller prints.
                     producer.write("MAIN", "error", str(error))
@@ -135,9 +136,10 @@ class Boot:
         # Before the loop, sockets, real-time priority and locked memory: children should have none of these.
         fork_server = ForkServer.start([path.partition(":")[0] for _name, path, _sub, _ipc, _policy in engines])
         self._stack.callback(fork_server.close)
-        stored = ring_store.load(Path.cwd(), self._node_id)
-        store = ring_store.RingStore(Path.cwd(), self._node_id)
-        self._stack.callback(store.close)
+        ring_sequence, ring_store = self._stored(number_store.ring_sequence(Path.cwd(), self._node_id))
+        highest_votes, votes_store = 0, None
+        if self._tracks_votes():
+            highest_votes, votes_store = self._stored(number_store.highest_expected_votes(Path.cwd()))
         specs = self._listen(engines)
         transport = self._transport()
         self._stack.callback(transport.close)
@@ -149,8 +151,10 @@ class Boot:
         self._stack.callback(loop.close)
         links = EngineLinks(loop, fork_server, specs, self._node_id, self._settings, write)
         self._stack.callback(links.close)
-        ring = Ring(self._node_id, parameters, stored, loop.time())
+        ring = Ring(self._node_id, parameters, ring_sequence, loop.time())
         space = self._key_space(dict(parameters.published))
+        if votes_store is not None:
+            space.set(EXPECTED_VOTES_BARRIER, uint32(highest_votes), client=False)
         addresses = {node["node_id"]: node["address"] for node in self._outcome.nodes}
         executive = Executive(
             self._node_id,
@@ -168,7 +172,8 @@ class Boot:
             ring=ring,
             executive=executive,
             transport=transport,
-            store=store,
+            ring_store=ring_store,
+            votes_store=votes_store,
             links=links,
             priority=priority,
             log=write,
@@ -177,6 +182,21 @@ class Boot:
             apply_settings=lambda keys: self._apply_settings(ring, keys),
         )
         return Node(loop, parts).run()
+
+    def _stored(self, stored: number_store.Stored) -> tuple[int, NumberStore]:
+        """A number of an earlier life, and where its successors go. Raises StoreError."""
+        number = stored.load()
+        store = NumberStore(stored)
+        self._stack.callback(store.close)
+        return number, store
+
+    def _tracks_votes(self) -> bool:
+        """Whether expected_votes_tracking is on, which allow_downscale switches on."""
+        keys = dict(self._outcome.keys)
+        options = (keys.get("quorum.expected_votes_tracking"), keys.get("quorum.allow_downscale"))
+        return self._settings["quorum_provider"] == "corosync_votequorum" and any(
+            value is not None and value.python() for value in options
+        )
 
     def _start_log(self) -> None:
         child, sock = log_process.start()
@@ -308,7 +328,7 @@ def start_failed(error: Exception) -> tuple[str, int]:
     """The line and the exit status of a start that failed."""
     if isinstance(error, StartError | LockError):
         return str(error), error.status
-    if isinstance(error, ring_store.StoreError):
+    if isinstance(error, number_store.StoreError):
         return str(error), 21
     if isinstance(error, BindError):
         return str(error), EXIT_TOTEM

@@ -8,8 +8,8 @@ import sys
 from corosyncd.config import helper
 from corosyncd.daemon import options as command_line
 from corosyncd.daemon.boot import Boot, StartError, start_failed
+from corosyncd.daemon.number_store import StoreError
 from corosyncd.daemon.pid_lock import LockError
-from corosyncd.daemon.ring_store import StoreError
 from corosyncd.transport.udpu import BindError
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from corosyncd.daemon.engine_links import EngineLinks
 from corosyncd.daemon.notify import notify
+from corosyncd.daemon.number_store import NumberStore, StoreError
 from corosyncd.daemon.priority import Priority
-from corosyncd.daemon.ring_store import RingStore, StoreError
 from corosyncd.executive.actions import (
     Exit,
     KillEngine,
@@ -27,6 +27,7 @@ from corosyncd.executive.actions import (
     SettingsChanged,
     SpawnEngine,
     StartRing,
+    StoreExpectedVotes,
 )
 from corosyncd.executive.executive import Executive
 from corosyncd.keyspace.values import Value
@@ -54,7 +55,9 @@ class Parts:
     ring: Ring
     executive: Executive
     transport: UdpuTransport
-    store: RingStore
+    ring_store: NumberStore
+    votes_store: NumberStore | None
+    """With expected_votes_tracking."""
     links: EngineLinks
     priority: Priority
     log: Logger
@@ -91,7 +94,9 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._on_signal, number)
         self._parts.links.start(self._on_frames, self._on_engine_death)
-        loop.add_reader(self._parts.store.fileno(), self._on_store_lost)
+        loop.add_reader(self._parts.ring_store.fileno(), self._on_ring_store_lost)
+        if self._parts.votes_store is not None:
+            loop.add_reader(self._parts.votes_store.fileno(), self._on_votes_store_lost)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -176,9 +181,16 @@ class Node:
         self._executive.shutdown(signal.Signals(number).name, now)
         self._pump(now)
 
-    def _on_store_lost(self) -> None:
-        self._loop.remove_reader(self._parts.store.fileno())
+    def _on_ring_store_lost(self) -> None:
+        self._loop.remove_reader(self._parts.ring_store.fileno())
         self._stop(EXIT_RING_STORE, "the ring id could not be stored: check the state directory and its disk")
+
+    def _on_votes_store_lost(self) -> None:
+        assert self._parts.votes_store is not None
+        self._loop.remove_reader(self._parts.votes_store.fileno())
+        self._parts.votes_store = None
+        text = "expected votes can no longer be stored, and are forgotten by a restart: check the state directory and its disk"
+        self._parts.log("VOTEQ", "error", text)
 
     def _now(self) -> float:
         now = self._loop.time()
@@ -254,7 +266,7 @@ class Node:
             self._executive.configuration(output, now)
         elif isinstance(output, StoreRingSequence):
             try:
-                self._parts.store.store(output.sequence)
+                self._parts.ring_store.store(output.sequence)
             except StoreError as error:
                 self._stop(EXIT_RING_STORE, str(error))
         elif isinstance(output, Notice):
@@ -288,6 +300,8 @@ class Node:
                 elif isinstance(action, SettingsChanged):
                     self._parts.apply_settings(action.keys)
                     self._pause_limit = self._ring.parameters.token * PAUSE_FRACTION
+                elif isinstance(action, StoreExpectedVotes):
+                    self._store_votes(action.expected_votes)
                 elif isinstance(action, Exit):
                     self._exit(action)
             for engine in executive.engines.values():
@@ -297,6 +311,12 @@ class Node:
             if not actions:
                 break
         links.flush()
+
+    def _store_votes(self, expected_votes: int) -> None:
+        # A writer that is gone is told of by its descriptor.
+        if self._parts.votes_store is not None:
+            with contextlib.suppress(StoreError):
+                self._parts.votes_store.store(expected_votes)
 
     def _reload(self, token: int) -> None:
         def answer(status: int) -> None:

@@ -66,6 +66,13 @@ class SettingsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreExpectedVotes:
+    """The highest expected votes ever seen have risen (expected_votes_tracking): keep them for the next start."""
+
+    expected_votes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """One line for the log: subsystem and stock priority word."""
 
@@ -74,4 +81,15 @@ class Log:
     text: str
 
 
-Action = SpawnEngine | KillEngine | StartRing | Ready | Exit | ReloadConfiguration | ReopenLogs | SettingsChanged | Log
+Action = (
+    SpawnEngine
+    | KillEngine
+    | StartRing
+    | Ready
+    | Exit
+    | ReloadConfiguration
+    | ReopenLogs
+    | SettingsChanged
+    | StoreExpectedVotes
+    | Log
+)

@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from corosyncd.executive import reload, service_keys
-from corosyncd.executive.actions import Action, Exit, Log, Ready, ReloadConfiguration, ReopenLogs, SettingsChanged, StartRing
+from corosyncd.executive.actions import (
+    Action,
+    Exit,
+    Log,
+    Ready,
+    ReloadConfiguration,
+    ReopenLogs,
+    SettingsChanged,
+    StartRing,
+    StoreExpectedVotes,
+)
 from corosyncd.executive.key_keeper import KeyKeeper
 from corosyncd.executive.members import Members
 from corosyncd.executive.quorum_step import QuorumStep
@@ -31,6 +41,7 @@ from corosyncd.executive.sync import Sync
 from corosyncd.keyspace import runtime_keys
 from corosyncd.keyspace.changes import Change
 from corosyncd.keyspace.key_space import KeySpace
+from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER
 from corosyncd.keyspace.values import Value, int32, text
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
@@ -480,3 +491,5 @@ class Executive:
             if change.name == "runtime.force_gather" and change.new.python() not in ("no", b""):
                 self.ring.force_gather(self.now)
                 self.keys.publish([("runtime.force_gather", text("no"))])
+            elif change.name == EXPECTED_VOTES_BARRIER and isinstance(number := change.new.python(), int):
+                self.act(StoreExpectedVotes(number))

@@ -37,7 +37,7 @@ class Phase(Enum):
     BARRIER = auto()
     """Our barrier is out; waiting for the others'."""
     ACTIVATING = auto()
-    """All barriers are here; the local engine applies the step."""
+    """All barriers of all steps are here; local engines have yet to apply theirs."""
     COMPLETE = auto()
     """No round is open."""
 
@@ -158,7 +158,7 @@ class Sync:
         """The local engine has applied a step."""
         if ring_id == self.ring_id and service in self._activating:
             self._activating.remove(service)
-            self._go_on()
+            self._complete_when_activated()
 
     def _service_build(self, source: int, services: tuple[int, ...]) -> None:
         if self.phase not in (Phase.CLOSING_GATES, Phase.BUILDING):
@@ -183,20 +183,17 @@ class Sync:
         if self._index == len(self._services):
             self._end_round()
         else:
-            self.phase = Phase.ACTIVATING
-            self._go_on()
+            # At once, though this step is not applied yet: what other nodes send in the next one may follow right behind this
+            # barrier, and the next engine has to say what is its own before it hears them.
+            self._enter_step()
 
     def _end_round(self) -> None:
         self.phase = Phase.ACTIVATING
         self._port.round_ended()
-        self._go_on()
+        self._complete_when_activated()
 
-    def _go_on(self) -> None:
-        if self.phase is not Phase.ACTIVATING or self._activating:
-            return
-        if self._index < len(self._services):
-            self._enter_step()
-        else:
+    def _complete_when_activated(self) -> None:
+        if self.phase is Phase.ACTIVATING and not self._activating:
             self.phase = Phase.COMPLETE
             self.in_process = False
             self._port.complete()

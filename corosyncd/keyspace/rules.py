@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+EXPECTED_VOTES_BARRIER = "runtime.votequorum.ev_tracking_barrier"
+"""The highest expected votes ever seen. Stored on disk, and therefore not a client's to write, though it is on stock nodes."""
+
 READ_ONLY_PREFIXES = (
     "internal_configuration.",
     "runtime.services.",
@@ -50,6 +53,7 @@ VOTEQUORUM_READ_ONLY_KEYS = frozenset(
         "quorum.last_man_standing",
         "quorum.last_man_standing_window",
         "quorum.wait_for_all",
+        EXPECTED_VOTES_BARRIER,
     }
 )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from corosyncd.engines.engine import MulticastClass
 from corosyncd.engines.votequorum import wire
 from corosyncd.engines.votequorum.ballot import WINDOW_TIMER
+from corosyncd.engines.votequorum.decision import LARGEST_VOTE_SUM
 from corosyncd.engines.votequorum.nodes import NodeFlag, NodeState
 from corosyncd.keyspace.values import int32, text, uint8, uint32
 from libvotequorum import messages
@@ -293,6 +294,11 @@ def test_the_half_with_the_tie_breaker_stays_quorate(node: str, winner: list[int
     assert ring.info().flags & InfoFlag.AUTO_TIE_BREAKER
 
 
+def test_a_tie_breaker_that_an_odd_cluster_switches_off_is_shown_as_none() -> None:
+    ring = cluster(3, auto_tie_breaker=1)
+    assert ring.key("atb_type") == 0
+
+
 def test_a_restarted_half_does_not_win_the_tie() -> None:
     ring = cluster(4, auto_tie_breaker=1)
     ring.form([1, 2])
@@ -335,6 +341,15 @@ def test_a_barrier_that_the_host_has_stored_is_taken_at_the_start() -> None:
     keys = {**configuration([1, 2, 3], expected_votes_tracking=1), "runtime.votequorum.ev_tracking_barrier": uint32(5)}
     ring = QuorumCluster([1, 2, 3], keys)
     assert (ring.expected(), ring.quorum()) == (5, 3)
+
+
+def test_what_a_peer_claims_beyond_any_allowed_sum_is_not_tracked() -> None:
+    ring = cluster(2, expected_votes_tracking=1)
+    ring[1].engine.deliver(2, 0, bytes(16) + wire.NodeInfo(2, 1, 70000, NodeFlag.QUORATE).body())
+    ring[1].engine.deliver(1, 1, bytes(16) + wire.Reconfigure(2, 70000, wire.Parameter.EXPECTED_VOTES).body())
+    ring.run()
+    assert ring.expected(1) == 70000
+    assert ring.key("ev_tracking_barrier") == LARGEST_VOTE_SUM, "a stored one would refuse the next start"
 
 
 def test_votes_of_members_that_exceed_what_is_expected_raise_it() -> None:

@@ -185,8 +185,10 @@ def test_tracking_replaces_the_configured_votes_by_the_barrier() -> None:
     keys = keys_of(THREE, expected_votes=5, expected_votes_tracking=1)
     assert start(keys)[0].expected_votes == 3, "a fresh barrier falls back to the nodelist"
     assert start(keys, barrier=7)[0].expected_votes == 7
+    assert start(keys, barrier=2)[0].expected_votes == 3, "what was stored is a minimum: nodes were added since"
     keys = keys_of((), expected_votes=5, expected_votes_tracking=1)
     assert start(keys)[0].expected_votes == 5, "without a nodelist the key is all there is"
+    assert start(keys, barrier=7)[0].expected_votes == 7
 
 
 def test_allow_downscale_switches_tracking_on() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from corosyncd.executive.actions import Exit, Ready, SpawnEngine, StartRing
+from corosyncd.executive.actions import Exit, Ready, SpawnEngine, StartRing, StoreExpectedVotes
 from corosyncd.executive.record import BARRIER_TAG
 from corosyncd.executive.sync import Phase
+from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER as BARRIER
+from corosyncd.keyspace.rules import writable_by_clients
 from corosyncd.keyspace.values import text, uint32
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import RingId
@@ -70,6 +72,23 @@ def test_sync_data_of_all_nodes_is_delivered_before_activation() -> None:
         heard = [word for word, _ in node.engines["cpg"].heard]
         assert sorted(source for source, _f, _b in node.engines["cpg"].delivered) == [1, 2, 3]
         assert max(i for i, word in enumerate(heard) if word == ToEngine.DELIVER) < heard.index(ToEngine.SYNC_ACTIVATE)
+
+
+def test_an_engine_is_asked_for_its_data_before_it_hears_a_faster_nodes_although_another_engine_is_slow() -> None:
+    cluster = ScriptedCluster(2)
+    slow, fast = cluster.nodes
+    quorum, votes = slow.engines["quorum"], slow.engines["votequorum"]
+    quorum.silent = {ToEngine.SYNC_ACTIVATE}
+    theirs = fast.engines["votequorum"]
+    theirs.sync_data = [theirs.message(0, b"votes")]
+    ring_id = cluster.configure()
+    cluster.settle()
+    heard = [word for word, _ in votes.heard if word in (ToEngine.SYNC_STEP, ToEngine.DELIVER, ToEngine.SYNC_ACTIVATE)]
+    assert heard == [ToEngine.SYNC_STEP, ToEngine.DELIVER, ToEngine.SYNC_ACTIVATE]
+    assert slow.executive.sync.in_process, "programs wait until every engine has applied its step"
+    slow.say(quorum, ToExecutive.SYNC_ACTIVATED, ring_id=ring_id)
+    cluster.settle()
+    assert slow.executive.sync.phase is Phase.COMPLETE
 
 
 def test_no_service_list_leaves_before_every_gate_is_closed() -> None:
@@ -208,6 +227,15 @@ def test_a_read_only_key_is_refused_to_clients_and_not_to_the_daemon() -> None:
     results = [arguments for word, arguments in cmap.heard if word == ToEngine.KEYS_RESULT]
     assert results == [[1, [11]], [2, [1]]]
     assert node.space.get(name) == uint32(2)
+
+
+def test_the_highest_expected_votes_are_stored_when_their_engine_sets_them_and_no_client_may() -> None:
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.say(node.engines["votequorum"], ToExecutive.KEYS_CHANGE, None, [["set", BARRIER, *uint32(5)[:2], 0, 0]])
+    node.settle()
+    assert [action for action in node.actions if isinstance(action, StoreExpectedVotes)] == [StoreExpectedVotes(5)]
+    assert not writable_by_clients(BARRIER)
 
 
 def test_a_dead_engine_is_not_waited_for_by_a_key_change() -> None:

@@ -116,8 +116,8 @@ class _Reader:
         initial = rules.tie_breaker
         rules = self._tie_breaker_allowed(rules, nodelist)
         device_votes, nodelist_expected = self._device_votes(device, rules, nodelist, expected)
-        if rules.expected_votes_tracking and (nodelist.count or tracking_barrier):
-            expected = tracking_barrier
+        if rules.expected_votes_tracking:
+            expected = self._tracked(tracking_barrier, nodelist, expected)
         settings = Settings(
             votes=nodelist.own if nodelist.count else self._number("quorum.votes", 1),
             expected_votes=expected or nodelist_expected,
@@ -262,6 +262,16 @@ class _Reader:
             self._refuse_device("configuration error: quorum.device.votes is too high or expected_votes is too low")
         return device.votes or 0, nodelist.total
 
+    def _tracked(self, barrier: int, nodelist: _NodeList, expected: int) -> int:
+        """The expected votes with expected_votes_tracking; 0 leaves them to the nodelist.
+
+        As on stock nodes they replace what is configured. What an earlier life has stored (which stock nodes fail to do) is a
+        minimum: nodes may have been added since.
+        """
+        if not nodelist.count:
+            return max(barrier, expected)
+        return max(barrier, nodelist.total) if self._previous is None else barrier
+
     def _refuse_device(self, text: str) -> None:
         if self._previous is None:
             raise Conflict(text)
@@ -269,8 +279,9 @@ class _Reader:
         self._device_usable = False
 
     def _check_sums(self, settings: Settings, nodelist: _NodeList) -> None:
+        tracked = " (the highest ever seen, from the file ev_tracking)" if settings.rules.expected_votes_tracking else ""
         sums = {
-            "quorum.expected_votes": settings.expected_votes,
+            f"quorum.expected_votes{tracked}": settings.expected_votes,
             "the sum of votes": max(nodelist.total, settings.votes) + settings.device_votes,
         }
         for name, value in sums.items():

@@ -137,7 +137,8 @@ def recalculate(votes: Votes, *, allow_decrease: bool = False, by_nodes: bool = 
     if raised_to:
         votes = votes.with_nodes(replace(votes.us, expected_votes=possible))
     if votes.rules.expected_votes_tracking and votes.us.expected_votes > votes.tracking_barrier:
-        votes = replace(votes, tracking_barrier=votes.us.expected_votes)
+        # What a peer claims beyond any allowed sum would, once stored, refuse this node's next start.
+        votes = replace(votes, tracking_barrier=min(votes.us.expected_votes, LARGEST_VOTE_SUM))
     quorum, total = calculate(votes, allow_decrease=allow_decrease, expected=count)
     votes = replace(votes, quorum=quorum)
     if count:

@@ -22,8 +22,9 @@ from corosyncd.engines.votequorum.kept import Kept
 from corosyncd.engines.votequorum.library import Library
 from corosyncd.engines.votequorum.nodes import Node, NodeFlag, NodeState
 from corosyncd.engines.votequorum.publication import Publication
-from corosyncd.engines.votequorum.runtime_keys import TRACKING_BARRIER, RuntimeKeys
+from corosyncd.engines.votequorum.runtime_keys import RuntimeKeys
 from corosyncd.engines.votequorum.trackers import Trackers
+from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER
 from corosyncd.keyspace.values import uint8
 from corosyncd.totem.events import RingId
 from libvotequorum.messages import Request
@@ -44,7 +45,7 @@ class VoteQuorumEngine(Engine):
         requests=len(Request),
         synchronised=True,
         priority=2,
-        tracked=(*PREFIXES, RELOADING_KEY, RELOAD_STATUS_KEY, TRACKING_BARRIER),
+        tracked=(*PREFIXES, RELOADING_KEY, RELOAD_STATUS_KEY, EXPECTED_VOTES_BARRIER),
         open_during_sync=True,
     )
 
@@ -103,7 +104,7 @@ class VoteQuorumEngine(Engine):
     def _stored_barrier(self) -> int:
         """The tracking barrier that survived an earlier life of this node: whoever keeps it on disk sets the key before the
         start, and tracks it. An engine has no files."""
-        value = self.host.key(TRACKING_BARRIER)
+        value = self.host.key(EXPECTED_VOTES_BARRIER)
         number = value.python() if value is not None else 0
         return number if isinstance(number, int) else 0
 

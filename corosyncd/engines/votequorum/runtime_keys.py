@@ -10,10 +10,10 @@ from typing import Final
 from corosyncd.engines.engine import Host, KeyOperation
 from corosyncd.engines.votequorum.configuration import Settings
 from corosyncd.engines.votequorum.decision import UNKNOWN_NODE, TieBreaker, Votes
+from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER
 from corosyncd.keyspace.values import Value, uint8, uint32
 
 PREFIX: Final = "runtime.votequorum."
-TRACKING_BARRIER: Final = PREFIX + "ev_tracking_barrier"
 
 
 class RuntimeKeys:
@@ -45,12 +45,12 @@ class RuntimeKeys:
             PREFIX + "two_node": uint8(rules.two_node),
             PREFIX + "ev_barrier": uint32(votes.expected_barrier),
         }
-        if again or rules.tie_breaker is not TieBreaker.NONE or atb_type in self._shown:
+        if again or settings.initial_tie_breaker is not TieBreaker.NONE or atb_type in self._shown:
             keys[atb_type] = uint32(rules.tie_breaker)
         if rules.wait_for_all or PREFIX + "wait_for_all_status" in self._shown:
             keys[PREFIX + "wait_for_all_status"] = uint8(votes.waiting)
         if rules.expected_votes_tracking:
-            keys[TRACKING_BARRIER] = uint32(votes.tracking_barrier)
+            keys[EXPECTED_VOTES_BARRIER] = uint32(votes.tracking_barrier)
         if votes.lowest_id != UNKNOWN_NODE:
             keys[PREFIX + "lowest_node_id"] = uint32(votes.lowest_id)
             keys[PREFIX + "highest_node_id"] = uint32(votes.highest_id)
