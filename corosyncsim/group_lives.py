@@ -1,9 +1,9 @@
 """What a program of a process group was told, cut into views of the group and messages, and into lives where it saw holes.
 
 A view begins with a ring, or with a change of the group on it. Where a program was delivered a message although it lacks an
-earlier one of the same ring that others have, it had lost the others already: that is allowed in the transitional configuration, which
-nobody announces to it. What it was told from there on until its next ring can be compared with nobody's; the program counts as
-another process afterwards, as after a failure. A hole in a ring that it does not leave is no such thing.
+earlier one of the same ring that others have, it had lost the others already: that is allowed in the transitional configuration,
+which nobody announces to it. What it was told from there on until its next ring can be compared with nobody's; the program counts
+as another process afterwards, as after a failure. A hole in a ring that it does not leave is no such thing.
 """
 
 from __future__ import annotations

@@ -271,8 +271,8 @@ def test_an_abort_half_way_changes_nothing_for_clients(three: Cluster) -> None:
 
 
 def test_a_node_that_completed_a_round_apart_while_ours_were_aborted_has_left_and_come_back(three: Cluster) -> None:
-    # Seen with real daemons: node 3 alone completed a round and delivered messages there, while the rounds of 1 and 2 were aborted
-    # until 3 was back; the last change alone says that 3 came along (services P13).
+    # Seen with real daemons: node 3 alone completed a round and delivered messages there, while the rounds of 1 and 2 were
+    # aborted until 3 was back; the last change alone says that 3 came along (services P13).
     witness, apart = join(three[1], 10), join(three[3], 30)
     three.run()
     events(three[1], witness)

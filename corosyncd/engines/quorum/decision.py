@@ -30,7 +30,10 @@ class Change(NamedTuple):
 
 
 def compare(settled: tuple[int, ...], companions: frozenset[int], members: tuple[int, ...]) -> Change:
-    """Who joined and who left; ``companions`` came along all the way from the settled ring. A node that went and came back within one change counts as both: its programs began anew."""
+    """Who joined and who left; ``companions`` came along all the way from the settled ring.
+
+    A node that went and came back within one change counts as both: its programs began anew.
+    """
     left = tuple(node for node in settled if node not in companions or node not in members)
     joined = tuple(node for node in members if node not in settled or node in left)
     return Change(members, joined, left)
