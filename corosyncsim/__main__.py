@@ -1,4 +1,4 @@
-"""The simulator's command: ``python -m corosyncsim run`` over many seeds, ``replay`` to read one.
+"""The simulator's command: ``python -m corosyncsim run`` over many seeds, ``replay`` to read one, or a scenario.
 
 Exit status: 0 when every property held in every run, 1 when one was violated, 2 for a wrong command line.
 """
@@ -17,12 +17,17 @@ from corosyncsim import timeline
 from corosyncsim.checkers import PROPERTIES
 from corosyncsim.defects import DEFECTS
 from corosyncsim.faults import Plan, draw
+from corosyncsim.history import History
 from corosyncsim.node import MakeCore
+from corosyncsim.player import perform
 from corosyncsim.run import Report, execute
+from corosyncsim.scenario import BadScenario
 from corosyncsim.services.swarm import with_services
+from corosyncsim.shrink import shrink
 
 SEEDS_LIMIT = 1_000_000
 NODES_LIMIT = 16
+EXIT_WRONG = 2
 EXIT_READER_GONE = 128 + 13
 """As a shell reports a death by SIGPIPE: whoever read the output has closed it."""
 
@@ -42,8 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run seeds and judge them")
     run.add_argument("--seeds", type=_range(1, SEEDS_LIMIT), default=(1, 100), metavar="FIRST-LAST")
-    replay = commands.add_parser("replay", help="print the trace of one seed")
-    replay.add_argument("seed", type=int)
+    run.add_argument("--no-shrink", action="store_true", help="do not look for a short scenario where a seed violates a property")
+    replay = commands.add_parser("replay", help="print the trace of one seed, or play a scenario")
+    replay.add_argument("seed", metavar="SEED|FILE", help="a seed, or a file with a scenario")
     replay.add_argument("--frames", action="store_true", help="show every frame on the wire, too")
     replay.add_argument("--html", type=Path, metavar="FILE", help="draw the history as one HTML file instead of printing it")
     for command in (run, replay):
@@ -92,6 +98,8 @@ def _run(options: argparse.Namespace) -> int:
         bad += bool(report.violations)
         for violation in report.violations:
             print(f"seed {seed}: {violation}", flush=True)
+        if report.violations and not options.no_shrink:
+            print(_shrunk(plan, report, options.defect), flush=True)
     for line in summary(reports, perf_counter() - began):
         print(line)
     return 1 if bad else 0
@@ -147,21 +155,21 @@ def _spoiler(plan: Plan, name: str | None) -> Callable[[MakeCore], MakeCore] | N
     return DEFECTS[name].adapt(plan.node_ids[1]) if name else None
 
 
+def _shrunk(plan: Plan, report: Report, defect: str | None) -> str:
+    first = report.violations[0].number
+    text = shrink(plan, first, (defect, plan.node_ids[1]) if defect else None)
+    return text or f"seed {plan.seed}: written down step by step the run does not violate property {first}; replay the seed"
+
+
 def _replay(options: argparse.Namespace) -> int:
-    plan = _plan(options, options.seed)
+    if not options.seed.isdecimal():
+        return _play(options)
+    plan = _plan(options, int(options.seed))
     facts = f"seed {plan.seed}: nodes {list(plan.node_ids)}, timeouts {plan.timeouts}, barrier {plan.barrier}"
     spoiler = _spoiler(plan, options.defect)
     if options.html:
         report, history = execute(plan, adapt=spoiler)
-        page = timeline.draw(
-            f"seed {plan.seed}",
-            f"token timeout {plan.timeouts['token']} ms, {plan.conditions}",
-            history,
-            report.violations,
-            report.simulated,
-        )
-        options.html.write_text(page, "utf-8")
-        print(f"{options.html}: {len(page):,} bytes")
+        _draw(options.html, f"seed {plan.seed}", plan, history, report)
     else:
         print(f"{facts}\n{plan.conditions}\n{plan.services or plan.load}")
         report, _ = execute(plan, print, spoiler, frames=options.frames)
@@ -169,6 +177,27 @@ def _replay(options: argparse.Namespace) -> int:
     for violation in report.violations:
         print(f"seed {plan.seed}: {violation}")
     return 1 if report.violations else 0
+
+
+def _play(options: argparse.Namespace) -> int:
+    """Play a scenario file: print it with what really happens."""
+    path = Path(options.seed)
+    try:
+        played, player = perform(path.read_text("utf-8"), print if options.frames else None, frames=options.frames)
+    except (BadScenario, OSError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return EXIT_WRONG
+    print(played, end="")
+    if options.html and player.cluster and player.report:
+        _draw(options.html, path.name, player.cluster.plan, player.cluster.recorder.history, player.report)
+    return 1 if player.report and player.report.violations else 0
+
+
+def _draw(path: Path, title: str, plan: Plan, history: History, report: Report) -> None:
+    facts = f"token timeout {plan.timeouts['token']} ms, {plan.conditions}"
+    page = timeline.draw(title, facts, history, report.violations, report.simulated)
+    path.write_text(page, "utf-8")
+    print(f"{path}: {len(page):,} bytes")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ class Bare:
         self._numbers = 0
         self._news: list[Message] = []
 
+    @property
+    def node_id(self) -> int:
+        """Whose ring it uses."""
+        return self._node.node_id
+
     def submit(self, size: int, queue: Queue = Queue.NORMAL) -> Message | None:
         """A program's message; None while the node cannot take one."""
         if self._node.power is not Power.UP:

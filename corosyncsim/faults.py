@@ -31,7 +31,7 @@ CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER, 
 PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM, REJECT = (
     "partition",
     "one-way cut",
-    "cut that is not transitive",
+    "cut",
     "isolate",
     "size limit",
     "mute",
@@ -174,7 +174,7 @@ def _fault(random: Random, kind: str, time: float, node_ids: tuple[int, ...], co
             # On the node itself, or on the way: then the refusals do not come from the node's own address.
             pair = tuple(random.sample(node_ids, 2))
             return Fault(time, kind, length * 2, pair, number=random.choice((0, ON_THE_WAY)))
-        case "one-way cut" | "cut that is not transitive":
+        case "one-way cut" | "cut":
             return Fault(time, kind, length * 2, tuple(random.sample(node_ids, 2)))
         case "size limit":
             where = random.choice((one, tuple(random.sample(node_ids, 2))))

@@ -51,14 +51,18 @@ class Injector:
     def start(self) -> None:
         """Put every fault of the plan on the agenda."""
         for fault in self._cluster.plan.faults:
-            self._cluster.kernel.at(fault.time, self._strike, fault)
+            self._cluster.kernel.at(fault.time, self.strike, fault)
+
+    def heal(self) -> None:
+        """Take back every fault that lasts."""
+        for undo in list(self._open.values()):
+            undo()
+        self._open.clear()
 
     def end(self) -> None:
         """No more faults: mend what is broken, wake who sleeps, start who is down."""
         self._over = True
-        for undo in list(self._open.values()):
-            undo()
-        self._open.clear()
+        self.heal()
         self._cluster.network.conditions = self._cluster.plan.conditions.calm()
         for node in self._cluster.nodes.values():
             node.step_cost = 0.0
@@ -66,7 +70,8 @@ class Injector:
             node.resume()
             node.start()
 
-    def _strike(self, fault: Fault) -> None:
+    def strike(self, fault: Fault) -> None:
+        """The fault happens now, whatever time it names; nothing does after ``end``."""
         if self._over:
             return
         self.injected[fault.kind] += 1
@@ -120,7 +125,7 @@ class Injector:
     def _rolling(self, fault: Fault) -> Undo | None:
         for turn, node_id in enumerate(fault.nodes):
             step = Fault(fault.time, faults.LEAVE, fault.duration, (node_id,))
-            self._cluster.kernel.after(turn * ROLLING_STEP * fault.duration, self._strike, step)
+            self._cluster.kernel.after(turn * ROLLING_STEP * fault.duration, self.strike, step)
         return None
 
     def _pause(self, fault: Fault) -> Undo | None:

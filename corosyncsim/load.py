@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from corosyncsim.bare import Bare
-from corosyncsim.faults import Fault
+from corosyncsim.faults import Fault, Load
 from corosyncsim.history import Message, Process
 from corosyncsim.node import Core, SimulatedNode
 from corosyncsim.payload import SMALLEST
@@ -30,6 +31,10 @@ class Programs:
         self._cluster = cluster
         self._kernel = cluster.kernel
         self._load = cluster.plan.load
+        self._random = Random(f"programs of seed {cluster.plan.seed}")
+        """Their own, so that the network's chance does not depend on how the messages came about."""
+        self.handed_over: list[tuple[float, int, int]] = []
+        """Time, node and size of every message that these programs handed to their nodes."""
         self._bare: dict[int, Bare] = {}
         self._stopped = True
         self.strikes: dict[str, Callable[[Fault], Callable[[], None] | None]] = {}
@@ -42,8 +47,9 @@ class Programs:
         self._bare[node.node_id] = bare
         return bare
 
-    def start(self) -> None:
-        """Begin everywhere, each node at a moment of its own."""
+    def start(self, load: Load | None = None) -> None:
+        """Begin everywhere, each node at a moment of its own; with another ``load`` than the plan's if there is one."""
+        self._load = load or self._load
         self._stopped = False
         for node_id in self._cluster.nodes:
             self._kernel.after(self._pause(), self._burst, node_id)
@@ -51,6 +57,14 @@ class Programs:
     def stop(self) -> None:
         """Submit nothing more."""
         self._stopped = True
+
+    def submit(self, node_id: int, size: int) -> Message | None:
+        """A message of so many bytes; None while the node cannot take one."""
+        bare = self._bare.get(node_id)
+        message = bare.submit(size) if bare is not None else None
+        if message is not None:
+            self.handed_over.append((self._kernel.now, node_id, size))
+        return message
 
     def still_apart(self) -> list[str]:
         """One configuration is all that the bare ring has to come to."""
@@ -86,23 +100,23 @@ class Programs:
         return missing
 
     def _pause(self) -> float:
-        return self._kernel.random.expovariate(1.0 / self._load.pause)
+        return self._random.expovariate(1.0 / self._load.pause)
 
     def _burst(self, node_id: int) -> None:
         if self._stopped:
             return
         bare = self._bare.get(node_id)
-        for _ in range(self._kernel.random.randint(1, self._load.burst)):
+        for _ in range(self._random.randint(1, self._load.burst)):
             if bare is not None and len(bare.waiting) < WAITING_LIMIT:
-                bare.submit(self._size())
+                self.submit(node_id, self._size())
         self._kernel.after(self._pause(), self._burst, node_id)
 
-    def _answer(self, bare: Bare, _: Message) -> None:
-        if not self._stopped and len(bare.waiting) < WAITING_LIMIT and self._kernel.random.random() < self._load.answers:
-            bare.submit(self._size())
+    def _answer(self, bare: Bare, message: Message) -> None:
+        if not self._stopped and len(bare.waiting) < WAITING_LIMIT and self._random.random() < self._load.answers:
+            self.submit(bare.node_id, self._size())
 
     def _size(self) -> int:
-        random = self._kernel.random
+        random = self._random
         choice = random.random()
         if choice < self._load.large:
             return random.randint(FRAGMENTED_LARGEST, self._load.largest)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from corosyncd.totem.events import RingId
@@ -59,6 +60,12 @@ def merge_bound(parameters: Parameters) -> float:
     return MEMBERSHIP_ROUNDS * round_time
 
 
+def starts(plan: Plan) -> dict[int, float]:
+    """When each node starts for the first time, seconds."""
+    random = Random(f"starts of seed {plan.seed}")
+    return {node_id: random.uniform(0.0, START_SPREAD) for node_id in sorted(plan.node_ids)}
+
+
 def execute(
     plan: Plan,
     sink: Callable[[str], object] | None = None,
@@ -72,8 +79,8 @@ def execute(
     """
     cluster = Cluster(plan, sink, adapt, frames=frames)
     injector, programs = Injector(cluster), cluster.programs
-    for node in cluster.nodes.values():
-        cluster.kernel.at(cluster.kernel.random.uniform(0.0, START_SPREAD), node.start)
+    for node_id, time in starts(plan).items():
+        cluster.kernel.at(time, cluster.nodes[node_id].start)
     programs.start()
     injector.start()
     history = cluster.recorder.history
@@ -83,16 +90,21 @@ def execute(
         programs.stop()
         injector.end()
         cluster.recorder.note("phase", "quiet")
-        history.quiet = _quiet(cluster)
+        history.quiet = quiet_phase(cluster)
     except OSError:
         raise  # the core has no I/O: this is the reader of the trace who went away
     except Exception as error:
-        raised = (_raised(cluster, error),)
-    violations = (*raised, *cluster.recorder.rules.violations, *check_history(history))
+        raised = (raised_by(cluster, error),)
+    return judge(cluster, injector, raised), history
+
+
+def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = ()) -> Report:
+    """What became of a run that has ended: every property looked at, after what was ``raised``."""
+    history = cluster.recorder.history
     quiet = history.quiet
     united_at = quiet.one_configuration_at if quiet else None
-    report = Report(
-        seed=plan.seed,
+    return Report(
+        seed=cluster.plan.seed,
         simulated=cluster.kernel.now,
         actions=cluster.kernel.actions,
         datagrams=cluster.network.counters,
@@ -103,20 +115,19 @@ def execute(
         faults=injector.injected,
         one_configuration_after=united_at - quiet.began if quiet and united_at is not None else None,
         bound=merge_bound(cluster.parameters),
-        violations=violations,
+        violations=(*raised, *cluster.recorder.rules.violations, *check_history(history)),
         trace_digest=cluster.trace.digest(),
     )
-    return report, history
 
 
-def _raised(cluster: Cluster, error: Exception) -> Violation:
+def raised_by(cluster: Cluster, error: Exception) -> Violation:
     """An exception out of the core is a violation of its own: nothing that a network brings may raise there."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}:{where.lineno}"
     return CALM.broken(0, cluster.kernel.now, f"no step should raise; {place} raised {type(error).__name__}: {error}")
 
 
-def _quiet(cluster: Cluster) -> Quiet:
+def quiet_phase(cluster: Cluster) -> Quiet:
     """The phase without faults. What the last fault still breaks once the nodes were one begins the wait anew."""
     began = cluster.kernel.now
     united_by = began + merge_bound(cluster.parameters)
