@@ -80,24 +80,24 @@ class NamedPrograms:
                 yield name, tuple(lines)
 
     def _lines(self, events: Sequence[Event]) -> Iterator[str]:
+        """What named programs did; the run's own are left out."""
+        names = {member.place: name for name, member in self._members.items()}
+
+        def told(addresses: Sequence[Address]) -> str:
+            return " ".join(sorted(names[place] for place in ((a.nodeid, a.pid) for a in addresses) if place in names))
+
         heard: list[str] = []
         for event in events:
-            if isinstance(event, Deliver):
+            if isinstance(event, Deliver) and (event.nodeid, event.pid) in names:
                 heard.append(event.data.decode(errors="replace"))
-            elif isinstance(event, ConfigurationChange):
+            elif isinstance(event, ConfigurationChange) and (told(event.joined) or told(event.left)):
                 if heard:
                     yield f"hears {' '.join(heard)}"
                     heard = []
-                change = "".join(
-                    f", {what} {self._names(who)}" for what, who in (("joined", event.joined), ("left", event.left)) if who
-                )
-                yield f"group {self._names(event.members) or 'of nobody'}{change}"
+                changes = [f", {what} {told(who)}" for what, who in (("joined", event.joined), ("left", event.left)) if told(who)]
+                yield f"group {told(event.members) or 'of nobody'}{''.join(changes)}"
         if heard:
             yield f"hears {' '.join(heard)}"
-
-    def _names(self, addresses: Sequence[Address]) -> str:
-        names = {member.place: name for name, member in self._members.items()}
-        return " ".join(names.get((address.nodeid, address.pid), f"{address.nodeid}:{address.pid}") for address in addresses)
 
 
 def _words(command: Command, wanted: str, count: int = 2) -> tuple[str, ...]:
