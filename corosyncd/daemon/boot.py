@@ -25,7 +25,7 @@ from corosyncd.daemon.number_store import NumberStore
 from corosyncd.daemon.options import VERSION
 from corosyncd.daemon.pid_lock import LockError, PidLock
 from corosyncd.daemon.priority import Priority, lock_memory
-from corosyncd.daemon.statistics_keys import ring_keys
+from corosyncd.daemon.statistics_keys import link_keys, ring_keys
 from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
 from corosyncd.keyspace import runtime_keys
@@ -289,7 +289,7 @@ class Boot:
     @staticmethod
     def _ring_statistics(ring: Ring, now: float) -> dict[str, list[Any]]:
         ring.statistics.refresh(now)
-        return ring_keys(ring.statistics, 1)
+        return ring_keys(ring.statistics, 1) | link_keys(ring.broken_pairs(now))
 
     def _reload(self, loop: asyncio.AbstractEventLoop, executive: Executive, answer: Callable[[int], None]) -> None:
         """Read the file again in a helper; the keys are applied whole or not at all."""

@@ -87,6 +87,20 @@ class Broken(NamedTuple):
     seconds: float
 
 
+class Standing(NamedTuple):
+    """A broken pair, or a silent node and this one, as an operator wants to see it."""
+
+    ends: Ends
+    victim: int
+    """Who is left out for it; 0 where this node is an end and others decide."""
+    silent: bool
+    """Whether the victim is heard but does not answer, and nothing else is known of the two."""
+    backoff: int
+    """Seconds of the last back-off."""
+    left: int
+    """Seconds that it still lasts."""
+
+
 class BrokenPairs:
     """The broken pairs that one node knows of, and whom it ignores for them."""
 
@@ -162,6 +176,18 @@ class BrokenPairs:
 
     def _records(self) -> list[Record]:
         return [*self.pairs.values(), *self.followed.values(), *self.silent.values()]
+
+    def standing(self, now: float) -> list[Standing]:
+        """What has been found broken and not been seen whole since."""
+        known = [(ends, record, False) for ends, record in self.pairs.items()]
+        known += [
+            (Ends(min(self._node_id, node), max(self._node_id, node)), record, True) for node, record in self.silent.items()
+        ]
+        return [
+            Standing(ends, record.victim, silent, int(record.backoff), max(0, int(record.until - now)))
+            for ends, record, silent in known
+            if record.backoff
+        ]
 
     def named(self, nodes: Collection[int], now: float) -> list[int]:
         """A node that is not ignored asks for these: the trial of those who were ignored in an earlier gather. Who they are."""

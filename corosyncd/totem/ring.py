@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from corosyncd.totem import failover, forming, gathering, rotation
+from corosyncd.totem.broken_pairs import Standing
 from corosyncd.totem.core import Core, State
 from corosyncd.totem.events import Group, Output, Queue, RingId
 from corosyncd.totem.membership import GatherReason
@@ -284,6 +285,10 @@ class Ring:
     def statistics(self) -> Statistics:
         """The counters; the same object for the life of the ring."""
         return self._core.statistics
+
+    def broken_pairs(self, now: float) -> list[Standing]:
+        """Who cannot talk to whom, as far as this node knows, and who is left out for it."""
+        return self._core.broken_pairs.standing(now)
 
     # One step
 
