@@ -115,9 +115,14 @@ def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = 
         faults=injector.injected,
         one_configuration_after=united_at - quiet.began if quiet and united_at is not None else None,
         bound=merge_bound(cluster.parameters),
-        violations=(*raised, *cluster.recorder.rules.violations, *check_history(history)),
+        violations=(*raised, *violations_of(cluster)),
         trace_digest=cluster.trace.digest(),
     )
+
+
+def violations_of(cluster: Cluster) -> tuple[Violation, ...]:
+    """Every property that did not hold so far; liveness is judged in a run that has had its quiet phase."""
+    return (*cluster.recorder.rules.violations, *check_history(cluster.recorder.history))
 
 
 def raised_by(cluster: Cluster, error: Exception) -> Violation:
