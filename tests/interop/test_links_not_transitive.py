@@ -1,4 +1,4 @@
-"""A firewall between two of three nodes: with our node between them one ring stands, and ours name the two wherever they see it."""
+"""A firewall between two of three nodes: with our node between them one ring stands, and ours name the two where they see it."""
 
 from __future__ import annotations
 
