@@ -166,11 +166,16 @@ def join_forming(core: Core, frame: bytes, swapped: bool, now: float) -> None:
         return
     if join is None:
         return
-    if join.system_from not in core.new_members or join.ring_seq < core.ring_id.sequence:
+    membership = core.membership
+    if join.system_from not in core.new_members:
         core.statistics.drop(Reason.JOIN_IGNORED)
         return
-    core.membership.reopen(join)
-    core.membership.consider(join)
+    if join.ring_seq >= core.ring_id.sequence:
+        membership.reopen(join)
+    elif core.state is not State.COMMIT or not membership.asks_for_more(join):
+        core.statistics.drop(Reason.JOIN_IGNORED)
+        return
+    membership.consider(join)
     victims.leave_out(core, now, join)
     if core.state is State.RECOVERY:
         core.statistics.recovery_token_lost += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from corosyncd.totem.timeouts import derive
 from corosyncsim.scale import Costs, World
 
@@ -25,6 +27,15 @@ def test_a_ring_is_whole_only_after_its_last_node_has_started() -> None:
     world.hosts[NODES].start()
     assert world.run_until_whole(limit=30, step=0.01)
     assert world.served_since() > 1.0
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_many_nodes_that_start_at_once_need_no_token_timeout(seed: int) -> None:
+    # Some hear the last node's join before the commit token reaches them, and then do not take the token.
+    world = World(16, derive({}, 16), COSTS, seed)
+    world.power_on(0.1)
+    assert world.run_until_whole(limit=30, step=0.01)
+    assert world.served_since() < derive({}, 16).token
 
 
 def test_what_one_node_sends_every_node_delivers_and_its_sender_knows_how_long_it_took() -> None:
