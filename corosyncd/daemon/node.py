@@ -17,6 +17,7 @@ from corosyncd.daemon.engine_links import EngineLinks
 from corosyncd.daemon.notify import notify
 from corosyncd.daemon.number_store import NumberStore, StoreError
 from corosyncd.daemon.priority import Priority
+from corosyncd.daemon.surroundings import Surroundings
 from corosyncd.executive.actions import (
     Exit,
     KillEngine,
@@ -81,6 +82,8 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._status: int | None = None
+        transport = parts.transport
+        self._surroundings = Surroundings(parts.ring, transport.counters, transport.node_ids, transport.port)
         self._pause_limit = parts.ring.parameters.token * PAUSE_FRACTION
         self._reading = False
         self._alive_at = loop.time()
@@ -215,6 +218,7 @@ class Node:
         """
         now = self._now()
         self._parts.priority.timer_came(now - self._watch_due, now)
+        self._surroundings.look(now)
         self._pump(now)
         self._watches += 1
         gc.collect(2 if self._watches % FULL_COLLECTION == 0 else 1)
@@ -264,6 +268,7 @@ class Node:
             self._executive.deliver(output.messages, now)
         elif isinstance(output, Configuration):
             self._executive.configuration(output, now)
+            self._surroundings.configuration(output, now)
         elif isinstance(output, StoreRingSequence):
             try:
                 self._parts.ring_store.store(output.sequence)

@@ -10,6 +10,7 @@ from enum import IntEnum
 from corosyncd.totem.accusations import Accusations
 from corosyncd.totem.broken_pairs import BrokenPairs
 from corosyncd.totem.delivery import Delivery
+from corosyncd.totem.diagnosis import Diagnosis
 from corosyncd.totem.events import RingId
 from corosyncd.totem.membership import Membership
 from corosyncd.totem.ordering import Ordering, SortQueue
@@ -38,6 +39,7 @@ class Core:
         "accusations",
         "broken_pairs",
         "delivery",
+        "diagnosis",
         "drop_joins",
         "join_later",
         "joins_sent",
@@ -48,7 +50,6 @@ class Core:
         "outbox",
         "packer",
         "parameters",
-        "pause_told_at",
         "port_watch",
         "queue",
         "recovery",
@@ -78,6 +79,7 @@ class Core:
         self.membership = Membership(node_id, self.ring_id.sequence)
         self.accusations = Accusations(node_id)
         self.broken_pairs = BrokenPairs(node_id)
+        self.diagnosis = Diagnosis(node_id, self.outbox)
         self.join_later = False
         """The next join waits for the join timer: the accuser himself must be heard first."""
         self.port_watch = PortWatch()
@@ -99,7 +101,6 @@ class Core:
         """After a pause: joins that waited tell of a membership that is gone."""
         self.joins_sent = 0
         self.retransmits_listed_at = float("-inf")
-        self.pause_told_at = float("-inf")
 
     def send_stored_token(self) -> None:
         """Send the stored token again; a node that has seen it drops it by its number."""

@@ -121,6 +121,7 @@ def install(core: Core, recovery: Recovery, now: float) -> None:
     membership.install(members)
     core.accusations.forget()
     core.broken_pairs.installed(members, now)
+    core.diagnosis.installed(members, now)
     core.state = State.OPERATIONAL
     core.statistics.operational_entered += 1
     core.statistics.continuous_gather = 0

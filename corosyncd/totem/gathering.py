@@ -46,8 +46,6 @@ def enter_gather(core: Core, reason: GatherReason, now: float) -> None:
     schedule_join(core, now)
     core.statistics.gather_entered += 1
     core.outbox.notice("debug", f"entering GATHER state from {reason.value} ({reason.name.lower()})")
-    if reason is GatherReason.CONSENSUS_TIMEOUT_EXPIRED:
-        _suspect_firewall(core)
 
 
 def schedule_join(core: Core, now: float) -> None:
@@ -83,16 +81,13 @@ def send_leave(core: Core) -> None:
     core.statistics.memb_join_tx += 1
 
 
-def _suspect_firewall(core: Core) -> None:
+def _suspect_firewall(core: Core, silent: tuple[int, ...], now: float) -> None:
     statistics = core.statistics
     statistics.continuous_gather += 1
-    if statistics.continuous_gather == CONTINUOUS_GATHER_LIMIT + 1:
+    if statistics.continuous_gather > CONTINUOUS_GATHER_LIMIT:
         statistics.firewall_enabled_or_nic_failure = 1
-        core.outbox.notice(
-            "warning",
-            "Totem is unable to form a cluster because of an operating system or network fault (reason: continuous "
-            "gather). The most common cause of this message is that the local firewall is configured improperly.",
-        )
+        heard = set(silent).difference(core.accusations.never_heard(silent))
+        core.diagnosis.no_ring(statistics.continuous_gather, silent, heard, now)
 
 
 def _join(core: Core, frame: bytes, swapped: bool, now: float) -> MembJoin | None:
@@ -103,6 +98,9 @@ def _join(core: Core, frame: bytes, swapped: bool, now: float) -> MembJoin | Non
         core.statistics.drop(Reason.STALE_JOIN)
         return None
     core.membership.hear(join.ring_seq)
+    core.diagnosis.joined(join.system_from, now)
+    if join.nodeid and join.system_from in join.failed and join.system_from != core.node_id:
+        core.diagnosis.failed_to_receive(join.system_from, now)
     return join if victims.observe(core, join, now) else None
 
 
@@ -199,6 +197,8 @@ def expire_consensus(core: Core, reason: GatherReason, now: float) -> None:
     else:
         victims.give_up(core, silent, now)
         enter_gather(core, reason, now)
+        if reason is GatherReason.CONSENSUS_TIMEOUT_EXPIRED:
+            _suspect_firewall(core, silent, now)
 
 
 def foreign(core: Core, node: int, ring: RingId, reason: GatherReason, now: float) -> None:
@@ -221,6 +221,7 @@ def lose_token(core: Core, now: float) -> None:
     timers.token = timers.heartbeat = STOPPED
     if core.state is State.OPERATIONAL:
         statistics.operational_token_lost += 1
+        core.diagnosis.token_lost(core.membership.members)
         token, consensus = core.parameters.published["token"], core.parameters.published["consensus"]
         core.outbox.notice(
             "notice",

@@ -25,8 +25,6 @@ LONGEST_TOKEN_DELAY: Final = 0.25
 """Of the token retransmit time: beyond it neighbours would send the token again."""
 PAUSE_FRACTION: Final = 0.2
 """Of the token timeout: a driver that did not run for longer calls ``not_scheduled``."""
-PAUSE_WARNING_INTERVAL: Final = 10.0
-"""Seconds between two warnings of pauses."""
 
 Handler = Callable[[Core, bytes, bool, float], None]
 
@@ -182,9 +180,7 @@ class Ring:
         core.port_watch.suspects.clear()
         core.drop_joins = True
         core.statistics.pauses += 1
-        if now - core.pause_told_at >= PAUSE_WARNING_INTERVAL:
-            core.pause_told_at = now
-            core.outbox.notice("warning", _pause_text(gap, core.parameters.token))
+        core.diagnosis.warn("pause", _pause_text(gap, core.parameters.token), now)
 
     # What the executive does
 
@@ -254,6 +250,10 @@ class Ring:
         longest = self._core.parameters.token_retransmit * LONGEST_TOKEN_DELAY
         self._core.token_delay = min(max(0.0, seconds), longest)
 
+    def warn(self, subject: str, text: str, now: float) -> None:
+        """A warning of the driver's, limited with the ring's own: one line a subject and minute."""
+        self._core.diagnosis.warn(subject, text, now)
+
     # What can be seen
 
     @property
@@ -313,6 +313,7 @@ class Ring:
         if known is None:
             reason = header_fault(frame)
             core.statistics.drop(reason)
+            core.diagnosis.unreadable(reason, now)
             if reason is Reason.TYPE:
                 core.statistics.rx_msg_dropped += 1
             return

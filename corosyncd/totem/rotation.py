@@ -13,7 +13,7 @@ from corosyncd.totem.events import RingId
 from corosyncd.totem.forming import install
 from corosyncd.totem.gathering import enter_gather, foreign
 from corosyncd.totem.membership import GatherReason
-from corosyncd.totem.ordering import WINDOW, FrameSource
+from corosyncd.totem.ordering import WINDOW, FrameSource, SortQueue
 from corosyncd.totem.sequence import MASK, precedes
 from corosyncd.totem.timers import STOPPED
 from corosyncd.totem.wire import (
@@ -66,6 +66,7 @@ def mcast_operational(core: Core, frame: bytes, swapped: bool, now: float) -> No
         core.statistics.drop(Reason.NOT_RECOVERING)
     elif not queue.insert(seq, frame):
         core.statistics.drop(Reason.DUPLICATE_OR_OUTSIDE_WINDOW)
+        core.diagnosis.repeated(node, now)
 
 
 def mcast_gather(core: Core, frame: bytes, swapped: bool, now: float) -> None:
@@ -138,8 +139,8 @@ def token(core: Core, frame: bytes, swapped: bool, now: float) -> None:
         statistics.mcast_rx += len(frames)
         core.outbox.multicast(frames)
         core.port_watch.multicast_at = now
-    if ordering.missing:
-        _list_retransmits(core, now)
+    if ordering.missing or core.diagnosis.until > now:
+        _diagnose_losses(core, queue, now)
     if ordering.failed_to_receive:
         _fail_to_receive(core, now)
         return
@@ -184,18 +185,21 @@ def warn_of_token(core: Core, now: float) -> None:
 
 
 def _fail_to_receive(core: Core, now: float) -> None:
-    core.outbox.notice("error", "FAILED TO RECEIVE")
+    core.diagnosis.failed_to_receive(core.node_id, now)
     core.ordering.failed_to_receive = False
     core.membership.failed_to_receive = True
     core.membership.failed[core.node_id] = None
     enter_gather(core, GatherReason.FAILED_TO_RECEIVE, now)
 
 
-def _list_retransmits(core: Core, now: float) -> None:
-    if now - core.retransmits_listed_at >= RETRANSMIT_NOTICE_INTERVAL:
+def _diagnose_losses(core: Core, queue: SortQueue, now: float) -> None:
+    missing = core.ordering.missing
+    if missing:
+        core.diagnosis.lacks((request.seq for request in missing), now)
+    core.diagnosis.look(queue, core.parameters.token, now)
+    if missing and now - core.retransmits_listed_at >= RETRANSMIT_NOTICE_INTERVAL:
         core.retransmits_listed_at = now
-        wanted = "".join(f"{request.seq:x} " for request in core.ordering.missing)
-        core.outbox.notice("notice", f"Retransmit List: {wanted}")
+        core.outbox.notice("debug", f"Retransmit List: {''.join(f'{request.seq:x} ' for request in missing)}")
 
 
 def cancel_hold(core: Core) -> None:

@@ -54,17 +54,29 @@ class BindError(Exception):
 class Counters:
     """What the transport saw; nothing here is ever reset."""
 
-    __slots__ = ("foreign_source", "send_full", "send_refused", "send_unreachable", "truncated")
+    __slots__ = (
+        "foreign_address",
+        "foreign_source",
+        "send_full",
+        "send_refused",
+        "send_unreachable",
+        "truncated",
+        "unreachable_reason",
+    )
 
     def __init__(self) -> None:
         """All zero."""
         self.foreign_source = 0
         """Datagrams from addresses that the node list does not name (block_unlisted_ips)."""
+        self.foreign_address = ""
+        """The last of them."""
         self.truncated = 0
         self.send_refused = 0
         """Sends that the peer's host answered with "port unreachable"."""
         self.send_unreachable = 0
         """Sends that this host could not carry out."""
+        self.unreachable_reason = ""
+        """Why the last of them failed, in the kernel's words."""
         self.send_full = 0
         """Datagrams not sent because the socket's buffer was full: the ring asks for them again."""
 
@@ -155,6 +167,16 @@ class UdpuTransport:
         except OSError:
             pass  # an old kernel: datagrams come one by one
 
+    @property
+    def node_ids(self) -> set[int]:
+        """The nodes of the node list, this one among them."""
+        return set(self._owners.values())
+
+    @property
+    def port(self) -> int:
+        """The ring's UDP port, the same at all nodes."""
+        return self._port
+
     def fileno(self) -> int:
         """The receiving socket's descriptor."""
         return self._receiver.fileno()
@@ -216,6 +238,7 @@ class UdpuTransport:
                 self.counters.truncated += 1
             elif listed is not None and address[0] not in listed:
                 self.counters.foreign_source += 1
+                self.counters.foreign_address = address[0]
             else:
                 segment = 0
                 if ancillary:
@@ -277,6 +300,7 @@ class UdpuTransport:
                     if self._again(second) and second.errno not in _REFUSED:
                         # No route, no interface, a firewall, an own address that went away: the ring finds out by its timers.
                         self.counters.send_unreachable += 1
+                        self.counters.unreachable_reason = str(second.strerror)
 
     def _again(self, error: OSError) -> bool:
         """Whether to send again: the error may belong to an earlier datagram, and this one was not sent yet."""

@@ -297,7 +297,7 @@ def test_a_node_that_sends_but_does_not_receive_ends_in_a_ring_of_its_own() -> N
     for number in range(200):
         cluster[1].send(b"%d" % number)
         cluster.run(0.002)
-    assert any(notice.text == "FAILED TO RECEIVE" for notice in cluster[3].notices)
+    assert any(notice.text.startswith("FAILED TO RECEIVE: node 3 ") for notice in cluster[3].notices)
     cluster.run_until(lambda: any(item.members == (3,) for item in cluster[3].configurations), seconds=20)
 
 
@@ -404,7 +404,7 @@ def test_after_a_pause_waiting_joins_are_dropped_and_the_token_gets_a_grace() ->
 def test_pauses_are_told_with_their_length_and_a_remedy_and_not_too_often() -> None:
     cluster = formed(2)
     ring = cluster[1].ring
-    for pause in (1.25, 2.0, 20.0):
+    for pause in (1.25, 2.0, 60.0):
         cluster.now += pause
         ring.not_scheduled(pause, cluster.now)
     cluster[1].act()
@@ -412,7 +412,7 @@ def test_pauses_are_told_with_their_length_and_a_remedy_and_not_too_often() -> N
     assert first.text.startswith("Process pause detected for 1250 ms, flushing membership messages: ")
     assert "a fifth of the token timeout (3000 ms)" in first.text
     assert "raise totem.token" in first.text
-    assert " 20000 ms" in second.text
+    assert " 60000 ms" in second.text
     assert ring.statistics.pauses == 3
 
 
