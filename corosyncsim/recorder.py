@@ -147,10 +147,11 @@ class Recorder:
         sender = self._senders[process]
         stream = int(synchronising)
         continues, messages = sender.streams[stream].completed(raw)
-        if not continues or sender.begun_on[stream] is None:
+        carried_over = sender.begun_on[stream] if continues else None
+        if messages or not continues:
             sender.begun_on[stream] = ring
-        begun_on = sender.begun_on[stream] or ring
         for place, message in enumerate(messages):
+            begun_on = carried_over if carried_over and not place else ring
             if message is None or message not in self.history.submitted:
                 self.rules.unreadable(
                     self._kernel.now, process.node_id, f"frame {frame.seq} of {ring} holds no submitted message"

@@ -41,7 +41,7 @@ class _Record:
         self.last = 0
         """The ``fragmented`` number of the last frame taken; the next frame must continue it."""
         self.throwing = False
-        """The beginning was missed: nothing counts before the next frame that ends with a whole message."""
+        """The beginning of the open message was missed: the message is thrown away up to its end."""
 
 
 class Assembly:
@@ -131,8 +131,9 @@ class Assembly:
     ) -> None:
         """The rules of §2.4, for a frame that begins or ends within a message.
 
-        Stock leaves the throw-away mode also at ``fragmented`` 1, without noting the number, so that its next frame is thrown
-        away again (or, once in a while, glued to a stranger's bytes); staying in the mode delivers the same, but never that.
+        A message whose beginning was not seen here, because this node came to the ring in the middle of it, is thrown away, and
+        nothing else: what begins in its frames is whole. Stock throws those frames away, too, and so does not hear a busy sender
+        until one of its frames happens to end with a message; whoever joins or leaves a group meanwhile haunts the newcomer.
         """
         record = self._records.get(originator)
         if record is None:
@@ -140,13 +141,16 @@ class Assembly:
                 self._statistics.drop(Reason.ASSEMBLY_LIMIT)
                 return
             record = self._records[originator] = _Record()
-        if not record.throwing and continuation != record.last:
-            record.throwing = True
-            record.parts.clear()
-        if record.throwing:
+        if record.throwing or continuation != record.last:
             self._statistics.drop(Reason.THROWN_AWAY)
-        else:
-            record.last = fragmented
+            record.parts.clear()
+            record.size = 0
+            if continuation and lengths:
+                position += lengths[0]
+                lengths = lengths[1:]
+            record.throwing = bool(continuation and fragmented and not lengths)
+        record.last = fragmented
+        if lengths:
             self._extend(originator, record, frame, lengths, position)
         if not fragmented:
             del self._records[originator]
