@@ -149,7 +149,7 @@ class Executive:
     def configuration(self, change: Configuration, now: float) -> None:
         """A configuration was installed by the ring."""
         self.now = now
-        self.router.flush(now)
+        self.router.release(now)
         if change.kind is ConfigurationKind.TRANSITIONAL:
             self.members.left(change.left)
             self._withdraw_round()
@@ -303,6 +303,7 @@ class Executive:
             return False
         self.router.flush(self.now)
         engine.put(ToEngine.SYNC_ACTIVATE)
+        self.supervision.owes(engine)
         return True
 
     def abort(self) -> None:
@@ -312,7 +313,12 @@ class Executive:
                 engine.put(ToEngine.SYNC_ABORT)
 
     def round_ended(self) -> None:
-        """The ring's queues go back to normal at this very place of the order."""
+        """The ring's queues go back to normal at this very place of the order.
+
+        What comes behind it waits until this node's engines have activated: no program is told a message of the new ring by one
+        engine while another still tells of the old one.
+        """
+        self.router.hold()
         self.ring.synchronization_complete(self.now)
 
     def complete(self) -> None:
@@ -320,6 +326,7 @@ class Executive:
         self._opening = {engine.name for engine in self._running() if engine.gated}
         for engine in self._running():
             engine.put(ToEngine.SYNC_COMPLETE)
+        self.router.release(self.now)
         self.has_served = True
         self.log("MAIN", "notice", "Completed service synchronization, ready to provide service.")
         self.supervision.round_complete()
@@ -370,6 +377,8 @@ class Executive:
             self.sync.step_done(engine.service_id, ring_id)
 
     def _sync_activated(self, engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
+        if ring_id == self.ring_id:
+            self.supervision.owes_nothing(engine)
         self.sync.activated(engine.service_id, ring_id)
 
     def _multicast(self, engine: EngineRecord, ring_id: RingId, kind: int, bodies: list[bytes]) -> None:
@@ -379,7 +388,7 @@ class Executive:
                 return
             engine.sync_data_sent = True
             queue, tag = Queue.SYNC, SYNC_TAG + engine.service_id
-        elif kind == CURRENT and self.sync.in_process:
+        elif kind == CURRENT and self.sync.queue_open:
             queue = Queue.SYNC
         if queue is Queue.NORMAL:
             engine.credit_taken += sum(map(len, bodies))
@@ -403,6 +412,8 @@ class Executive:
     def _set_quorate(self, engine: EngineRecord, ring_id: RingId, entry: list[Any]) -> None:
         if ring_id != self.ring_id:
             return
+        # From here on the wait is the quorum engine's, until it has confirmed.
+        self.supervision.owes_nothing(engine)
         self._quorum.decided(engine, ring_id, bool(entry[1]), list(entry[2]), self._running())
 
     def _quorum_confirm(self, _engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
@@ -483,7 +494,7 @@ class Executive:
             engine.put(ToEngine.CREDIT, free)
 
     def _throttle(self) -> None:
-        behind = max((engine.outstanding_bytes for engine in self.engines.values()), default=0)
+        behind = max((engine.outstanding_bytes for engine in self.engines.values()), default=0) + self.router.held_bytes
         self.ring.token_delay = self.throttle_delay if behind > OUTSTANDING_HIGH_MARK else 0.0
 
     def _keys_changed(self, changes: list[Change]) -> None:

@@ -19,13 +19,15 @@ MINIMUM_MESSAGE = 16
 class Router:
     """The table of services. ``dropped`` counts what no engine could take, by reason."""
 
-    __slots__ = ("_batches", "dropped", "services")
+    __slots__ = ("_batches", "_holding", "dropped", "held_bytes", "services")
 
     def __init__(self) -> None:
         """No engine yet."""
         self.services: dict[int, EngineRecord] = {}
         self.dropped: dict[str, int] = {"short": 0, "unknown service": 0, "unknown function": 0, "foreign service": 0}
+        self.held_bytes = 0
         self._batches: dict[EngineRecord, list[tuple[int, int, bytes]]] = {}
+        self._holding = False
 
     def add(self, source: int, body: bytes) -> None:
         """Take one delivered message into the batch of its engine."""
@@ -50,12 +52,25 @@ class Router:
 
     def flush(self, now: float) -> None:
         """Hand the batches over: before anything else is said to an engine, and at the end of a delivery."""
-        if not self._batches:
-            return
         batches = self._batches
+        if not batches:
+            return
+        if self._holding:
+            self.held_bytes = sum(len(message[2]) for batch in batches.values() for message in batch)
+            return
         self._batches = {}
         for engine, batch in batches.items():
             self.hand_over(engine, batch, now)
+
+    def hold(self) -> None:
+        """Keep what is delivered from now on, until ``release``."""
+        self._holding = True
+
+    def release(self, now: float) -> None:
+        """Hand over what was kept; a second call changes nothing."""
+        self._holding = False
+        self.held_bytes = 0
+        self.flush(now)
 
     def hand_over(self, engine: EngineRecord, batch: list[tuple[int, int, bytes]], now: float) -> None:
         """Queue deliveries on an engine's link; those of an absent engine wait for its successor."""

@@ -81,6 +81,7 @@ class Sync:
         "in_process",
         "members",
         "phase",
+        "queue_open",
         "ring_id",
         "transitional",
     )
@@ -89,6 +90,8 @@ class Sync:
         """In process from the start: nobody is served before the first round is complete."""
         self._port = port
         self.in_process = True
+        self.queue_open = True
+        """Whether the ring serves the queue of the round: until the last barrier, even if engines here have still to activate."""
         self.phase = Phase.WAITING
         self.ring_id: RingId = NO_RING
         self.members: tuple[int, ...] = ()
@@ -111,7 +114,7 @@ class Sync:
         """A regular configuration was installed; ``local`` are the ids of this node's synchronised services."""
         if self.in_process and self.phase is not Phase.WAITING:
             self._port.abort()
-        self.in_process = True
+        self.in_process = self.queue_open = True
         self.ring_id = ring_id
         self.members = members
         self.transitional = tuple(node for node in transitional if node in members)
@@ -189,6 +192,7 @@ class Sync:
 
     def _end_round(self) -> None:
         self.phase = Phase.ACTIVATING
+        self.queue_open = False
         self._port.round_ended()
         self._complete_when_activated()
 
