@@ -15,6 +15,7 @@ from time import perf_counter
 
 from corosyncsim import timeline
 from corosyncsim.checkers import PROPERTIES
+from corosyncsim.cluster import Cluster
 from corosyncsim.defects import DEFECTS
 from corosyncsim.faults import Plan, draw
 from corosyncsim.history import History
@@ -22,6 +23,7 @@ from corosyncsim.node import MakeCore
 from corosyncsim.player import perform
 from corosyncsim.run import Report, execute
 from corosyncsim.scenario import BadScenario
+from corosyncsim.services import defects as services_defects
 from corosyncsim.services.swarm import with_services
 from corosyncsim.shrink import shrink
 
@@ -53,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--frames", action="store_true", help="show every frame on the wire, too")
     replay.add_argument("--html", type=Path, metavar="FILE", help="draw the history as one HTML file instead of printing it")
     for command in (run, replay):
-        command.add_argument("--defect", choices=DEFECTS, metavar="NAME", help="spoil one node: " + "; ".join(DEFECTS))
+        names = [*DEFECTS, *services_defects.DEFECTS]
+        command.add_argument("--defect", choices=names, metavar="NAME", help="spoil one node: " + "; ".join(names))
         command.add_argument("--nodes", type=_range(2, NODES_LIMIT), default=(3, 7), metavar="FEWEST-MOST")
         command.add_argument("--minutes", type=float, default=1.0, help="simulated time with faults, each seed")
         command.add_argument(
@@ -67,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
     plan = draw(seed, options.nodes, options.minutes * 60)
-    return with_services(plan) if options.level == "cluster" else plan
+    whole_nodes = options.level == "cluster" or options.defect in services_defects.DEFECTS
+    return with_services(plan) if whole_nodes else plan
 
 
 def _range(least: int, most: int) -> Callable[[str], tuple[int, int]]:
@@ -93,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
     bad = 0
     for seed in _progress(range(first, last + 1)):
         plan = _plan(options, seed)
-        report, _ = execute(plan, adapt=_spoiler(plan, options.defect))
+        report, _ = execute(plan, adapt=_spoiler(plan, options.defect), prepare=_prepare(plan, options.defect))
         reports.append(report)
         bad += bool(report.violations)
         for violation in report.violations:
@@ -151,11 +155,18 @@ def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
 
 
 def _spoiler(plan: Plan, name: str | None) -> Callable[[MakeCore], MakeCore] | None:
-    """The deliberate defect of this name, in the second node of the plan."""
-    return DEFECTS[name].adapt(plan.node_ids[1]) if name else None
+    """The deliberate defect of the ring of this name, in the second node of the plan."""
+    return DEFECTS[name].adapt(plan.node_ids[1]) if name in DEFECTS else None
+
+
+def _prepare(plan: Plan, name: str | None) -> Callable[[Cluster], None]:
+    """The same for a defect above the ring."""
+    return services_defects.DEFECTS[name].spoil(plan.node_ids[1]) if name in services_defects.DEFECTS else lambda cluster: None
 
 
 def _shrunk(plan: Plan, report: Report, defect: str | None) -> str:
+    if plan.services is not None:
+        return f"seed {plan.seed}: only runs of bare rings can be shrunk; replay the seed"
     first = report.violations[0].number
     text = shrink(plan, first, (defect, plan.node_ids[1]) if defect else None)
     return text or f"seed {plan.seed}: written down step by step the run does not violate property {first}; replay the seed"
@@ -166,13 +177,13 @@ def _replay(options: argparse.Namespace) -> int:
         return _play(options)
     plan = _plan(options, int(options.seed))
     facts = f"seed {plan.seed}: nodes {list(plan.node_ids)}, timeouts {plan.timeouts}, barrier {plan.barrier}"
-    spoiler = _spoiler(plan, options.defect)
+    spoiler, prepare = _spoiler(plan, options.defect), _prepare(plan, options.defect)
     if options.html:
-        report, history = execute(plan, adapt=spoiler)
+        report, history = execute(plan, adapt=spoiler, prepare=prepare)
         _draw(options.html, f"seed {plan.seed}", plan, history, report)
     else:
         print(f"{facts}\n{plan.conditions}\n{plan.services or plan.load}")
-        report, _ = execute(plan, print, spoiler, frames=options.frames)
+        report, _ = execute(plan, print, spoiler, frames=options.frames, prepare=prepare)
         print(f"trace digest {report.trace_digest}")
     for violation in report.violations:
         print(f"seed {plan.seed}: {violation}")

@@ -6,8 +6,8 @@ the frame that completes it leaves its originator for the first time, on the rin
 a queue and belongs to no configuration.
 
 One thing is not in the specification. Packing cuts long messages into fragments, and a configuration change may fall between
-two of them. The rest is sent on the next ring, where a process that was not there for the beginning has to throw it away, with
-whatever shares its frames. Such a message has a ``begun_on`` that differs from the ring on which it is sent, and
+two of them. The rest is sent on the next ring, where a process that was not there for the beginning has to throw it away. Such a
+message has a ``begun_on`` that differs from the ring on which it is sent, and
 ``History.had_no_beginning`` says which processes could not have it.
 """
 
@@ -16,9 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from corosyncd.totem.events import ConfigurationKind, RingId
+
+if TYPE_CHECKING:
+    from corosyncsim.services.journal import Journal
 
 
 class Process(NamedTuple):
@@ -180,6 +183,8 @@ class History:
     """Who was not scheduled, from when, until when."""
     strikes: list[Strike] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    services: Journal | None = None
+    """What happened above the rings; None on bare ones."""
     quiet: Quiet | None = None
     """None while faults still act: then nothing may be expected to have arrived yet."""
 
@@ -201,6 +206,14 @@ class History:
     @cached_property
     def _path(self) -> dict[Process, list[Ring]]:
         return {process: [epoch.ring for epoch in epochs] for process, epochs in self.epochs.items()}
+
+    def ring_named(self, process: Process, ring_id: RingId, time: float) -> Ring:
+        """The configuration that this id meant to the process at that time, as its installations tell."""
+        name = Ring(ring_id.representative, ring_id.sequence)
+        for event in self.events.get(process, ()):
+            if isinstance(event, Installed) and event.time <= time and (event.ring[:2] == ring_id):
+                name = event.ring
+        return name
 
     def had_no_beginning(self, process: Process, sent: Sent) -> bool:
         """Whether the message's first fragment went out on a ring from which ``process`` did not come along with its sender."""

@@ -72,12 +72,14 @@ def execute(
     adapt: Callable[[MakeCore], MakeCore] | None = None,
     *,
     frames: bool = True,
+    prepare: Callable[[Cluster], None] = lambda cluster: None,
 ) -> tuple[Report, History]:
     """Run ``plan``; ``sink`` gets the trace line by line, with the ``frames`` on the wire or without them.
 
-    ``adapt`` may change the cores (for tests of the checkers).
+    ``adapt`` may change the cores, and ``prepare`` the cluster before anything runs (for tests of the checkers).
     """
     cluster = Cluster(plan, sink, adapt, frames=frames)
+    prepare(cluster)
     injector, programs = Injector(cluster), cluster.programs
     for node_id, time in starts(plan).items():
         cluster.kernel.at(time, cluster.nodes[node_id].start)

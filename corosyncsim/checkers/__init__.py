@@ -12,13 +12,19 @@ from corosyncsim.checkers import (
     atomicity,
     causality,
     duplication,
+    engine_death,
     holes,
     identity,
     inclusion,
     integrity,
+    key_changes,
     liveness,
+    process_groups,
+    quorum,
+    requests,
     ring_rules,
     self_delivery,
+    sync_barrier,
     total_order,
     transition,
 )
@@ -41,6 +47,12 @@ HISTORY_CHECKERS: dict[int, Checker] = {
     11: holes.check,
     13: liveness.check_delivery,
     14: liveness.check_merge,
+    16: sync_barrier.check,
+    17: process_groups.check,
+    18: quorum.check_decisions,
+    19: requests.check,
+    20: key_changes.check,
+    21: engine_death.check,
 }
 """Checkers by the number of their property. Safe delivery (12) is not offered by this protocol stack, so it has none."""
 
@@ -62,6 +74,12 @@ PROPERTIES: dict[int, str] = {
         liveness.DELIVERY,
         liveness.MERGE,
         ring_rules.PROPERTY,
+        sync_barrier.PROPERTY,
+        process_groups.PROPERTY,
+        quorum.PROPERTY,
+        requests.PROPERTY,
+        key_changes.PROPERTY,
+        engine_death.PROPERTY,
     )
 }
 """The names of all properties that are watched, by their numbers."""

@@ -23,6 +23,8 @@ def check_delivery(history: History) -> Iterator[Violation]:
     quiet = history.quiet
     if quiet is None or quiet.one_configuration_at is None:
         return
+    for reason in history.services.unsettled[:VIOLATIONS_LIMIT] if history.services else ():
+        yield DELIVERY.broken(0, quiet.drained_by, f"this should have come to rest: {reason}")
     for process, message in quiet.undelivered[:VIOLATIONS_LIMIT]:
         expected = f"{process} should have delivered message {message}; {len(quiet.undelivered)} in all are missing"
         yield DELIVERY.broken(process.node_id, quiet.drained_by, expected)

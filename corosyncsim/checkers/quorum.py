@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from corosyncd.totem.events import RingId
 from corosyncsim.checkers.violation import Property, Violation
+from corosyncsim.history import Failed, History, Process, Ring
+from corosyncsim.services.journal import Decided, Journal, QuorumTold
 
 PROPERTY = Property(18, "quorum")
 
@@ -41,6 +43,61 @@ def check(beliefs: Sequence[Belief], votes: int) -> Iterator[Violation]:
         if not first.members & second.members and _overlap(first, second) > 0:
             expected = f"{sorted(first.members)} and {sorted(second.members)} should not both have quorum"
             yield PROPERTY.broken(second.node_id, max(first.begins, second.begins), expected)
+
+
+def check_decisions(history: History) -> Iterator[Violation]:
+    """The same for the decisions of a run's nodes; and all nodes of a ring decide alike, and their programs are told.
+
+    ``check`` compares every two decisions; the rest is linear in them.
+    """
+    journal = history.services
+    if journal is None:
+        return
+    votes = len(journal.electorate)
+    yield from check(beliefs_of(history), votes)
+    members: dict[Ring, frozenset[int]] = {}
+    for process, decided in _decisions(journal):
+        if 2 * len(decided.members) > votes and not decided.quorate and not journal.wait_for_all:
+            expected = f"{list(decided.members)} on ring {decided.ring_id} should have quorum with {votes} votes"
+            yield PROPERTY.broken(process.node_id, decided.time, expected)
+        known = members.setdefault(history.ring_named(process, decided.ring_id, decided.time), frozenset(decided.members))
+        if known != frozenset(decided.members):
+            expected = f"ring {decided.ring_id} should have the members {sorted(known)}, not {list(decided.members)}"
+            yield PROPERTY.broken(process.node_id, decided.time, expected)
+    if history.quiet is not None and history.quiet.drained_at is not None:
+        yield from _told_last(journal)
+
+
+def beliefs_of(history: History) -> list[Belief]:
+    """What each node's quorum engine was told, until its next word or the node's end."""
+    beliefs = []
+    for process, events in history.services.nodes.items() if history.services else ():
+        ends = next((event.time for event in history.events[process] if isinstance(event, Failed)), float("inf"))
+        for decided in reversed([event for event in events if isinstance(event, Decided)]):
+            members = frozenset(decided.members)
+            beliefs.append(Belief(process.node_id, decided.time, ends, decided.quorate, decided.ring_id, members))
+            ends = decided.time
+    return beliefs
+
+
+def _decisions(journal: Journal) -> Iterator[tuple[Process, Decided]]:
+    for process, events in journal.nodes.items():
+        for event in events:
+            if isinstance(event, Decided):
+                yield process, event
+
+
+def _told_last(journal: Journal) -> Iterator[Violation]:
+    """A program that follows quorum and still does was told the last decision of its node."""
+    last = dict(_decisions(journal))
+    for client in journal.clients:
+        told = [entry for entry in client.entries if isinstance(entry, QuorumTold)]
+        decided = last.get(client.process)
+        if decided is None or not told or client.ended_at is not None or client.lost_at is not None:
+            continue
+        if told[-1][1:] != decided[1:]:
+            expected = f"{client} should know that ring {decided.ring_id} is {'' if decided.quorate else 'not '}quorate"
+            yield PROPERTY.broken(client.node_id, decided.time, expected)
 
 
 def longest_overlap(beliefs: Sequence[Belief]) -> float:

@@ -160,9 +160,9 @@ class ClientJournal:
         if self.trace.wanted:
             self.write(f"is answered {number} with status {status}")
 
-    def told(self, event: Any) -> None:
-        """An event was read."""
-        entry = _entry(self.kernel.now, event)
+    def told(self, event: Any, visible_at: float) -> None:
+        """An event was read; it could have been since ``visible_at``."""
+        entry = _entry(visible_at, event)
         if entry is not None:
             self.entries.append(entry)
             if self.trace.wanted:
@@ -180,8 +180,12 @@ class ClientJournal:
         self.write(how)
 
     def sends(self, data: bytes) -> None:
-        """A message of the group was committed."""
+        """A message of the group is handed to the library."""
         self.sent.append(Sent(self.kernel.now, len(data), crc32(data)))
+
+    def not_sent(self) -> None:
+        """The library has refused the last one."""
+        self.sent.pop()
 
 
 def _entry(time: float, event: Any) -> Entry | None:
@@ -224,8 +228,15 @@ def _places(places: tuple[tuple[int, ...], ...]) -> str:
     return "[" + " ".join(f"{place[0]}:{place[1]}" + (f"({place[2]})" if len(place) > 2 else "") for place in places) + "]"
 
 
-class Round(NamedTuple):
-    """A node's synchronisation was completed."""
+class Synchronised(NamedTuple):
+    """All services of a node are synchronised on a ring: from here on programs may be told what is ordered on it."""
+
+    time: float
+    ring_id: RingId
+
+
+class Departed(NamedTuple):
+    """A node has left its ring: what was ordered there belongs to its past."""
 
     time: float
     ring_id: RingId
@@ -248,7 +259,44 @@ class Decided(NamedTuple):
     members: tuple[int, ...]
 
 
-NodeEvent = Round | Death | Decided
+class Keyed(NamedTuple):
+    """A key of the node's map changed; values as bytes with their types, None for none."""
+
+    time: float
+    key: str
+    new: tuple[int, bytes] | None
+    old: tuple[int, bytes] | None
+
+
+class Reloaded(NamedTuple):
+    """The configuration file was read again; ``keys`` are those of its changing part that the map has now, with their values."""
+
+    time: float
+    keys: tuple[tuple[str, object], ...]
+
+
+NodeEvent = Synchronised | Departed | Death | Decided | Keyed | Reloaded
+
+
+class Early(NamedTuple):
+    """A message of a group that the ring delivered while the node's round was open."""
+
+    time: float
+    node_id: int
+    ring_id: RingId
+    sender: Place
+    size: int
+    digest: int
+
+
+class Stale(NamedTuple):
+    """Sync data that was delivered on another ring than the one whose round it was made for."""
+
+    time: float
+    node_id: int
+    ring_id: RingId
+    source: int
+    rounds: tuple[RingId, ...]
 
 
 @dataclass(slots=True)
@@ -257,9 +305,21 @@ class Journal:
 
     clients: list[ClientJournal] = field(default_factory=list)
     nodes: dict[Process, list[NodeEvent]] = field(default_factory=dict)
-    early: list[tuple[float, int, str]] = field(default_factory=list)
-    """What was delivered before its time: (when, node, what)."""
+    early: list[Early] = field(default_factory=list)
+    cut: set[tuple[Place, int, int]] = field(default_factory=set)
+    """Messages (sender, size, checksum) of which a part left on one ring and the rest on another."""
+    stale: list[Stale] = field(default_factory=list)
+    electorate: tuple[int, ...] = ()
+    """Every node with a vote."""
+    wait_for_all: bool = False
+    """Whether quorum waits until all nodes were seen together once."""
+    stops: list[tuple[float, int]] = field(default_factory=list)
+    """Nodes that began an orderly stop: (when, node)."""
     exits: list[tuple[float, int, str]] = field(default_factory=list)
     """Nodes that have ended themselves: (when, node, reason)."""
     unsettled: list[str] = field(default_factory=list)
     """What had not come to rest when the run ended."""
+    examined: dict[str, dict[int, object]] = field(default_factory=dict)
+    """At the end of a run that came to rest: each question with every node's answer to it."""
+    leftover: list[tuple[int, str]] = field(default_factory=list)
+    """Connections that an engine still held for programs that had ended: (node, which)."""

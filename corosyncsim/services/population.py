@@ -23,15 +23,18 @@ from corosyncsim.services.stack import Stack
 from corosyncsim.services.swarm import Strikes
 from libcmap import messages as cmap
 from libcmap.session import Session as MapSession
+from libcpg import messages as cpg
 from libcpg.session import Session as GroupSession
 from libquorum import calls as quorum
 from libquorum.api import Session as QuorumSession
 from libquorum.messages import Model, Track
+from libvotequorum import calls as votequorum
 
 if TYPE_CHECKING:
     from corosyncsim.cluster import Cluster
 
 GROUPS: Final = (b"red", b"green", b"blue", b"yellow")
+QUESTIONS: Final = ("quorum_getquorate", "votequorum_getinfo")
 KEYS: Final = ("sim.one", "sim.two", "sim.three")
 UINT32: Final = 5
 _IDENTITY = Struct("<HHI")
@@ -107,12 +110,12 @@ class Population:
 
     def _member(self, journal: ClientJournal) -> tuple[GroupSession, Script]:
         session = GroupSession(initial_totem_configuration=self._kernel.random.random() < 0.5, pid=journal.pid)
-        return session, self._membership(journal, session)
+        journal.group = self._kernel.random.choice(GROUPS[: self._options.groups])
+        return session, self._membership(journal, session, journal.group)
 
-    def _membership(self, journal: ClientJournal, session: GroupSession) -> Script:
+    def _membership(self, journal: ClientJournal, session: GroupSession, group: bytes) -> Script:
         """Join, say things, and go in one of three ways, or stay."""
         random = self._kernel.random
-        group = journal.group = random.choice(GROUPS[: self._options.groups])
         yield from patiently(lambda: session.join(group), AGAIN)
         fate = random.choice(("leave", "close", "finalize", "stay", "stay"))
         patience = random.randint(1, 40)
@@ -127,6 +130,7 @@ class Population:
                     journal.sends(data)
                     yield from session.mcast(data)
                 except (TryAgain, Interrupted, NotExist):
+                    journal.not_sent()
                     break
         if self._stopped or fate == "stay":
             yield Park()
@@ -170,6 +174,8 @@ class Population:
         def life() -> Script:
             while not self._stopped:
                 yield self._pause()
+                if self._stopped:
+                    break
                 key = random.choice(KEYS)
                 try:
                     if random.random() < 0.2:
@@ -216,9 +222,47 @@ class Population:
         for number, witness in enumerate(witnesses):
             witness.mcast(b"last word of %d" % number)
         words = {group: {witness.last_word for witness in witnesses if witness.group == group} for group in groups}
-        drained_at = wait(lambda: not self._unheard(words))
+        wait(lambda: not self._unheard(words))
         journal.unsettled = self._unheard(words)
+        journal.examined.clear()
+        for node_id in self._cluster.nodes:
+            self._examine(node_id, groups)
+        questions = len(groups) + len(QUESTIONS)
+        answers = questions * len(self._cluster.nodes)
+        drained_at = wait(lambda: sum(map(len, journal.examined.values())) == answers and not self.services.asking())
+        if drained_at is None:
+            journal.unsettled.append(f"{sum(map(len, journal.examined.values()))} of {answers} last questions answered")
+        journal.leftover = [
+            (node_id, f"pid {connection.client.pid} to {name}")
+            for node_id, stack in self.services.stacks.items()
+            for name, link in stack.links.items()
+            for connection in link.process.connections.open.values()
+            if isinstance(connection.peer, Program) and connection.peer.over
+        ]
         return drained_at, []
+
+    def _examine(self, node_id: int, groups: tuple[bytes, ...]) -> None:
+        """Ask a node what all nodes should answer alike."""
+
+        def program(service: str, questions: dict[str, tuple[bytes, Callable[[bytes], object]]]) -> None:
+            def life() -> Script:
+                for question, (request, decode) in questions.items():
+                    response = yield from ask(request, question)
+                    self.services.journal.examined.setdefault(question, {})[node_id] = decode(response)
+                yield Park()
+
+            self.services.program(node_id, service, lambda journal: (GroupSession(pid=journal.pid), life()))
+
+        memberships = {
+            f"cpg_membership_get({group.decode()})": (
+                cpg.MembershipRequest(group).encode(),
+                lambda response: cpg.MembershipResponse.decode(response).members,
+            )
+            for group in groups
+        }
+        program("cpg", {**memberships})
+        program("quorum", {"quorum_getquorate": (quorum.getquorate.encode(), quorum.getquorate.decode)})
+        program("votequorum", {"votequorum_getinfo": (votequorum.getinfo.encode(), _votes)})
 
     def _present(self, group: bytes) -> list[ClientJournal]:
         """Programs that have joined a group, live, and were not cut off from their engine."""
@@ -249,6 +293,12 @@ class Population:
                 if not expected <= heard:
                     reasons.append(f"{journal} in {group.decode()} lacks {len(expected - heard)} last words")
         return reasons
+
+
+def _votes(response: bytes) -> object:
+    """What nodes must agree on in an answer to getinfo: it is about the node that was asked."""
+    info = votequorum.getinfo.decode(response)
+    return info.highest_expected, info.total_votes, info.quorum, info.flags
 
 
 def _view(journal: ClientJournal) -> tuple[Place, ...] | None:

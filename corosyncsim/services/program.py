@@ -72,7 +72,7 @@ class Program:
         self._script = script
         self._on_event = on_event
         self._connection: Connection | None = None
-        self._inbox: deque[tuple[str, bytes]] = deque()
+        self._inbox: deque[tuple[str, bytes, float]] = deque()
         self._turn_due = False
         self._asked = False
         self._parked = False
@@ -101,6 +101,11 @@ class Program:
         self.stalled_until = 0.0
         self._kernel.after(0.0, self._turn)
 
+    @property
+    def asking(self) -> bool:
+        """Whether it waits for an answer."""
+        return self._asked and not self.over
+
     # What the connection says (connections.Peer).
 
     def connected(self, connection: Connection) -> None:
@@ -119,12 +124,12 @@ class Program:
 
     def receive(self, kind: str, message: bytes) -> None:
         """A response or an event lies in shared memory."""
-        self._inbox.append((kind, message))
+        self._inbox.append((kind, message, self._kernel.now))
         self._wake()
 
     def lost(self, reason: str) -> None:
         """What was written before is still read."""
-        self._inbox.append(("lost", reason.encode()))
+        self._inbox.append(("lost", reason.encode(), self._kernel.now))
         self._wake()
 
     # The program's own life.
@@ -150,11 +155,11 @@ class Program:
             return  # ``resume`` follows the stall.
         self._turn_due = False
         while self._inbox and not self.over:
-            kind, message = self._inbox.popleft()
+            kind, message, visible_at = self._inbox.popleft()
             if kind == "event":
                 event = self._session.event(message)
                 if event is not None:
-                    self.journal.told(event)
+                    self.journal.told(event, visible_at)
                     self._on_event(event)
             elif kind == "response":
                 self.journal.answered(message)

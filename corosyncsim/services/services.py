@@ -16,9 +16,10 @@ from corosyncd.keyspace.values import Value, text, uint8, uint32
 from corosyncsim.history import Process
 from corosyncsim.node import Core, Power, SimulatedNode
 from corosyncsim.services.connections import Peer
-from corosyncsim.services.journal import ClientJournal, Journal, NodeEvent, Round
+from corosyncsim.services.journal import ClientJournal, Journal, NodeEvent
 from corosyncsim.services.options import Options
 from corosyncsim.services.program import Program, Script, Session
+from corosyncsim.services.round_watch import RoundWatch
 from corosyncsim.services.stack import Stack
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Services:
         self.trace = cluster.trace
         self.parameters = cluster.parameters
         self.options = options
-        self.journal = Journal()
+        self.journal = cluster.recorder.history.services = Journal()
+        self.journal.electorate, self.journal.wait_for_all = cluster.plan.node_ids, options.wait_for_all
+        self.rounds = RoundWatch(self.journal)
         self.stacks: dict[int, Stack] = {}
         self.programs: dict[int, list[Program]] = {node_id: [] for node_id in cluster.plan.node_ids}
         """Programs that have not ended, by node."""
@@ -47,11 +50,14 @@ class Services:
         """Keys that the configuration file has beyond those of every run; a reload applies them."""
         self.engine: Callable[[int, type[Engine]], type[Engine]] = lambda node_id, engine: engine
         """What is started as an engine of a node: tests of the checkers put something else in its place."""
+        self.on_stack: Callable[[Stack], None] = lambda stack: None
+        """Called with each stack before it starts, for the same tests."""
         self._next_pid = dict.fromkeys(cluster.plan.node_ids, 0)
 
     def upper(self, node: SimulatedNode, core: Core) -> Stack:
         """What uses the ring of a node that starts."""
         stack = Stack(self, node, core)
+        self.on_stack(stack)
         self.stacks[node.node_id] = stack
         self.journal.nodes[node.process] = []
         return stack
@@ -125,11 +131,6 @@ class Services:
         """For the journal."""
         self.journal.nodes[process].append(event)
 
-    def completed(self, stack: Stack, event: Round) -> None:
-        """A node's round is complete, and its gates are open."""
-        self.happened(stack.process, event)
-        self.trace.write(str(stack.process), f"has synchronised ring {event.ring_id}")
-
     def exits(self, stack: Stack, status: int, reason: str) -> None:
         """A node ends itself; its init system starts it again."""
         self.journal.exits.append((self.kernel.now, stack.node.node_id, f"status {status}: {reason}"))
@@ -144,6 +145,10 @@ class Services:
                 program.die()
 
     # What a run waits for.
+
+    def asking(self) -> bool:
+        """Whether a live program waits for an answer."""
+        return any(program.asking for programs in self.programs.values() for program in programs)
 
     def still_apart(self) -> list[str]:
         """Why the live nodes have not all synchronised: one line each."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from corosyncd.engines.cfg.engine import CfgEngine
 from corosyncd.engines.cmap.engine import CmapEngine
@@ -34,12 +34,15 @@ from corosyncd.keyspace.key_space import KeySpace
 from corosyncd.keyspace.rules import VOTEQUORUM_READ_ONLY_KEYS
 from corosyncd.link.frames import Direction, decode
 from corosyncd.link.outbox import Outbox
-from corosyncd.totem.events import Configuration, ConfigurationKind, Group
+from corosyncd.link.vocabulary import ToEngine
+from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
+from corosyncd.totem.packing import GROUP_HEADERS
+from corosyncd.totem.ring import Ring
 from corosyncsim.history import Process
 from corosyncsim.node import Core, Power, SimulatedNode
 from corosyncsim.services.connections import Peer
 from corosyncsim.services.engine_process import EngineProcess
-from corosyncsim.services.journal import Death, Round
+from corosyncsim.services.journal import Death, Decided, Departed, Keyed, Reloaded, Synchronised
 
 if TYPE_CHECKING:
     from corosyncsim.services.services import Services
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
 ENGINES: Final[tuple[type[Engine], ...]] = (CmapEngine, CfgEngine, CpgEngine, VoteQuorumEngine, QuorumEngine)
 """In the order of loading."""
 STATUS_OK: Final = 1
+PROGRAM_KEYS: Final = "sim."
+"""What the keys of simulated programs begin with."""
+SETTINGS_PREFIX: Final = "nodelist.sim."
+"""What those keys of the configuration file begin with that change between two readings: one that a reload may delete."""
 
 
 class _Link:
@@ -57,6 +64,54 @@ class _Link:
     def __init__(self, process: EngineProcess) -> None:
         self.process = process
         self.outbox = Outbox(Direction.TO_ENGINE)
+
+
+def _unfinished(core: Core) -> bytes:
+    """The message of engines that a ring has sent a part of, without its group header; empty without one."""
+    if not isinstance(core, Ring):
+        return b""
+    line = core._core.packer._lines[Queue.NORMAL]
+    return line.open[len(GROUP_HEADERS[Group.ENGINES]) :] if line.fragment else b""
+
+
+class Port:
+    """The ring as the executive sees it, watched."""
+
+    __slots__ = ("_core", "_stack")
+
+    def __init__(self, stack: Stack, core: Core) -> None:
+        self._stack = stack
+        self._core = core
+
+    @property
+    def token_delay(self) -> float:
+        return self._core.token_delay
+
+    @token_delay.setter
+    def token_delay(self, seconds: float) -> None:
+        self._core.token_delay = seconds
+
+    def submit(
+        self, group: Group, messages: Sequence[bytes], queue: Queue = Queue.NORMAL, tag: int = 0, now: float = 0.0
+    ) -> None:
+        stack = self._stack
+        stack.services.rounds.sent(stack.node.node_id, stack.executive.ring_id, queue, messages)
+        self._core.submit(group, messages, queue, tag, now)
+
+    def withdraw(self, tag: int) -> int:
+        return self._core.withdraw(tag)
+
+    def queued_bytes(self, tag: int) -> int:
+        return self._core.queued_bytes(tag)
+
+    def synchronization_complete(self, now: float) -> None:
+        self._core.synchronization_complete(now)
+
+    def force_gather(self, now: float) -> None:
+        self._core.force_gather(now)
+
+    def leave(self, now: float) -> None:
+        self._core.leave(now)
 
 
 class Stack:
@@ -70,8 +125,8 @@ class Stack:
         self.backlogs: dict[str, deque[Peer]] = {engine.description.name: deque() for engine in ENGINES}
         self.links: dict[str, _Link] = {}
         self.alive = True
-        self._services = services
-        self._core = core
+        self.services = services
+        self.core = core
         self._heard: deque[tuple[EngineProcess, bytes | None]] = deque()
         """Frames that engines have written, in order; None: the process has ended and this was its last."""
         self._serials = 0
@@ -81,9 +136,10 @@ class Stack:
             space.set(name, value, client=False)
         for name, value in runtime_keys.triggers():
             space.set(name, value, client=False)
+        self._synchronised = NO_RING
         self.executive = Executive(
             node.node_id,
-            core,
+            Port(self, core),
             space,
             [EngineRecord(engine.description.name) for engine in ENGINES],
             services.addresses,
@@ -101,13 +157,21 @@ class Stack:
 
     def deliver(self, messages: Sequence[tuple[int, Group, bytes]], now: float) -> bool:
         """The executive itself says when the round is over."""
-        self.executive.deliver(messages, now)
+        executive = self.executive
+        in_process = executive.sync.in_process and executive.sync.ring_id != NO_RING
+        self.services.rounds.delivered(
+            self.services.kernel.now, self.node.node_id, executive.ring_id, messages, in_process=in_process
+        )
+        executive.deliver(messages, now)
         return False
 
     def install(self, configuration: Configuration, now: float) -> bool:
         """A round begins with a regular configuration."""
         if configuration.kind is ConfigurationKind.REGULAR:
             self.synchronising = True
+        else:
+            self.services.rounds.departed(self.node.node_id, _unfinished(self.core))
+            self.services.happened(self.process, Departed(self.services.kernel.now, self.executive.ring_id))
         self.executive.configuration(configuration, now)
         return False
 
@@ -115,6 +179,9 @@ class Stack:
         """Carry out what the executive wants, and write what it says."""
         executive = self.executive
         executive.ring_advanced(now)
+        if not executive.sync.in_process and self._synchronised != executive.ring_id:
+            self._synchronised = executive.ring_id
+            self.services.happened(self.process, Synchronised(self.services.kernel.now, executive.ring_id))
         while self.alive:
             actions = executive.actions()
             for action in actions:
@@ -160,7 +227,7 @@ class Stack:
             for peer in backlog:
                 peer.refused()
             backlog.clear()
-        self._services.ended(self, machine=machine)
+        self.services.ended(self, machine=machine)
 
     def leave(self, now: float) -> None:
         """Stop in order: the engines, their last words, the ring."""
@@ -172,7 +239,7 @@ class Stack:
         """It lies in shared memory at once; the executive looks when it wakes."""
         if self.alive:
             self._heard.append((process, chunk))
-            self._services.kernel.after(self._services.delay(), self._wake)
+            self.services.kernel.after(self.services.delay(), self._wake)
 
     def clock(self) -> float:
         """The node's."""
@@ -184,7 +251,7 @@ class Stack:
 
     def note(self, who: str, what: str) -> None:
         """A line of the trace."""
-        self._services.trace.write(f"{self.process}/{who}", what)
+        self.services.trace.write(f"{self.process}/{who}", what)
 
     # Faults.
 
@@ -196,7 +263,7 @@ class Stack:
 
     def reload(self) -> None:
         """The configuration file is read again, as after a request of cfg's."""
-        self._services.kernel.after(self._services.start_delay(), self._apply_settings)
+        self.services.kernel.after(self.services.start_delay(), self._apply_settings)
 
     # The driver.
 
@@ -204,11 +271,13 @@ class Stack:
         if self.alive:
             self.node.wake()
 
-    def _say(self, link: _Link, entries: Sequence[tuple[object, list[object], list[bytes]]]) -> None:
+    def _say(self, link: _Link, entries: Sequence[tuple[RingId, list[Any], list[bytes]]]) -> None:
         """Nobody reads what is said to a dead engine."""
         outbox = link.outbox
         for ring_id, entry, bodies in entries:
-            outbox.ring_id = ring_id  # type: ignore[assignment]
+            if entry[0] in (ToEngine.QUORUM, ToEngine.KEYS, ToEngine.STOP):
+                self._note_entry(link.process.name, ring_id, entry)
+            outbox.ring_id = ring_id
             outbox.queue(entry, bodies)
         outbox.seal()
         while (pieces := outbox.head()) is not None:
@@ -216,8 +285,22 @@ class Stack:
             if link.process.alive:
                 link.process.hear(b"".join(pieces))
 
+    def _note_entry(self, engine: str, ring_id: RingId, entry: list[Any]) -> None:
+        """Decisions as the quorum engine is told them, and changes of the programs' keys as the cmap engine is."""
+        services = self.services
+        now = services.kernel.now
+        if entry[0] == ToEngine.STOP:
+            services.journal.stops.append((now, self.node.node_id))
+        elif entry[0] == ToEngine.QUORUM and engine == "quorum":
+            services.happened(self.process, Decided(now, bool(entry[1]), ring_id, tuple(entry[2])))
+        elif entry[0] == ToEngine.KEYS and engine == "cmap" and self.executive.engines[engine].running:
+            for _, name, kind, data, old_kind, old_data in entry[2]:
+                if name.startswith(PROGRAM_KEYS):
+                    new, old = (kind, data) if kind else None, (old_kind, old_data) if old_kind else None
+                    services.happened(self.process, Keyed(now, name, new, old))
+
     def _carry_out(self, action: object) -> None:
-        services = self._services
+        services = self.services
         match action:
             case Log(subsystem=subsystem, level=level, text=text):
                 if services.trace.wanted:
@@ -229,7 +312,7 @@ class Stack:
             case StartRing():
                 self.node.start_ring()
             case Ready():
-                services.completed(self, Round(services.kernel.now, self.executive.ring_id))
+                services.trace.write(str(self.process), f"serves programs on ring {self.executive.ring_id}")
             case ReloadConfiguration(token=token):
                 services.kernel.after(services.start_delay(), self._apply_settings, token)
             case Exit(status=status, reason=reason):
@@ -240,7 +323,7 @@ class Stack:
     def _spawn(self, action: SpawnEngine) -> None:
         if not self.alive:
             return
-        services = self._services
+        services = self.services
         self._serials += 1
         engine = next(engine for engine in ENGINES if engine.description.name == action.name)
         process = EngineProcess(
@@ -260,14 +343,17 @@ class Stack:
 
     def _reap(self, process: EngineProcess) -> None:
         """Its end is seen behind its last frame."""
-        services = self._services
+        services = self.services
         services.happened(self.process, Death(services.kernel.now, process.name, "killed"))
         services.kernel.after(services.start_delay() / 4, self.hear, process, None)
 
     def _apply_settings(self, token: int | None = None) -> None:
         if self.alive and self.node.power is Power.UP:
             now = self.clock()
-            self.executive.apply_configuration(self._services.keys(self.node.node_id), now)
+            services, executive = self.services, self.executive
+            executive.apply_configuration(services.keys(self.node.node_id), now)
+            keys = tuple((name, value.python()) for name, value in executive.keys.space.items(SETTINGS_PREFIX))
+            services.happened(self.process, Reloaded(services.kernel.now, keys))
             if token is not None:
                 self.executive.configuration_read(token, STATUS_OK, now)
             self.node.step()
@@ -276,5 +362,5 @@ class Stack:
         """What the ring still had to say (the leave) was sent by the step that led here, or is sent now."""
         if self.alive:
             self.node.step()
-            self._services.exits(self, status, reason)
+            self.services.exits(self, status, reason)
             self.node.stop(f"exits with status {status}: {reason}")

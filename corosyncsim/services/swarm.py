@@ -15,7 +15,7 @@ from corosyncd.keyspace.values import uint32
 from corosyncsim.faults import Fault, Plan
 from corosyncsim.node import Power
 from corosyncsim.services.options import Options
-from corosyncsim.services.stack import ENGINES
+from corosyncsim.services.stack import ENGINES, SETTINGS_PREFIX
 
 if TYPE_CHECKING:
     from corosyncsim.services.services import Services
@@ -33,7 +33,7 @@ KINDS: Final = (KILL, KILL_IN_FRAME, KILL_BETWEEN, STALL, PROGRAM_STALL, MACHINE
 NAMES: Final = tuple(engine.description.name for engine in ENGINES)
 WORDS: Final = 12
 """An engine that is killed in a frame works off fewer words than this before."""
-RELOADED_KEYS: Final = ("sim.reload.one", "sim.reload.two", "sim.reload.three")
+SETTINGS: Final = tuple(SETTINGS_PREFIX + name for name in ("one", "two", "three"))
 
 
 def with_services(plan: Plan) -> Plan:
@@ -148,7 +148,7 @@ class Strikes:
         self._reloads += 1
         settings = self._services.settings
         settings.clear()
-        for name in RELOADED_KEYS[: 2 + self._reloads % 2]:
+        for name in SETTINGS[: 2 + self._reloads % 2]:
             settings[name] = uint32(self._reloads)
         stack = self._services.stacks.get(fault.nodes[0])
         if stack is not None and stack.node.power is Power.UP:

@@ -1,0 +1,203 @@
+"""Property 17, closed process groups: all members of a group see one history of it.
+
+Each member's views follow from one another by the lists that it is told; every sender is a member; members are on nodes of the
+ring. Two members that come to a ring together see the same sequence of changes and messages from there on, until one of them ends
+or is told that the other has left. Source: cpg_overview(8), reference services section 3.3; virtual synchrony as in Birman.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from corosyncd.totem.events import RingId
+from corosyncsim.checkers.violation import Property, Violation
+from corosyncsim.history import History, Ring
+from corosyncsim.services.journal import Changed, ClientJournal, Heard, Place, RingTold, Sent
+
+PROPERTY = Property(17, "process groups")
+PEERS: Final = 6
+"""Members that each is compared with on one ring: enough to connect all of them."""
+
+Step = Heard | Changed
+
+
+class Stretch(NamedTuple):
+    """What one member was told between two rings."""
+
+    member: ClientJournal
+    steps: list[Step]
+    joins: bool
+    """Whether it begins with the member's own join, in the middle of the ring's history."""
+
+
+def check(history: History) -> Iterator[Violation]:
+    """Linear in entries, but for the comparison of each stretch with a few others."""
+    journal = history.services
+    if journal is None:
+        return
+    members = [client for client in journal.clients if client.service == "cpg" and client.group is not None]
+    sent = _sent(members)
+    for member in members:
+        yield from _follow(member, sent)
+    yield from _compare(history, members, journal.cut)
+    if history.quiet is not None and history.quiet.drained_at is not None:
+        yield from _own_messages(members)
+
+
+def _sent(members: Sequence[ClientJournal]) -> dict[tuple[bytes | None, Place], set[tuple[int, int]]]:
+    sent: dict[tuple[bytes | None, Place], set[tuple[int, int]]] = {}
+    for member in members:
+        sent.setdefault((member.group, place(member)), set()).update((each.size, each.digest) for each in member.sent)
+    return sent
+
+
+def place(member: ClientJournal) -> Place:
+    """How a group knows the member."""
+    return member.node_id, member.pid
+
+
+def _follow(member: ClientJournal, sent: dict[tuple[bytes | None, Place], set[tuple[int, int]]]) -> Iterator[Violation]:
+    """One member's own history."""
+    view: set[Place] | None = None
+    for entry in member.entries:
+        match entry:
+            case Changed():
+                broken = _change(member, view, entry)
+                view = set(entry.members)
+                if any(place(member) == (node_id, pid) for node_id, pid, _ in entry.left):
+                    view = None  # What it may still be told is a new membership.
+            case Heard(sender=sender, size=size, digest=digest):
+                broken = None
+                if view is None or sender not in view:
+                    broken = f"a message of {sender} should come from a member: {sorted(view or ())}"
+                elif (size, digest) not in sent.get((member.group, sender), ()):
+                    broken = f"message {digest:08x} of {sender} should be one that it has sent"
+            case RingTold(members=nodes):
+                elsewhere = [seen for seen in view or () if seen[0] not in nodes]
+                broken = f"members {elsewhere} should be on nodes of the ring: {list(nodes)}" if elsewhere else None
+            case _:
+                continue
+        if broken:
+            yield PROPERTY.broken(member.node_id, entry.time, f"{member}: {broken}")
+
+
+def _change(member: ClientJournal, view: set[Place] | None, change: Changed) -> str | None:
+    """What is wrong with a change, seen from the view before it."""
+    members = set(change.members)
+    joined = {(node_id, pid) for node_id, pid, _ in change.joined}
+    left = {(node_id, pid) for node_id, pid, _ in change.left}
+    if view is None:
+        return None if place(member) in joined else "the first change should name it as joined"
+    if joined & view:
+        return f"{sorted(joined & view)} should not join again"
+    if left - view:
+        return f"{sorted(left - view)} should not leave, being no members"
+    if members != (view | joined) - left:
+        return f"members should be {sorted((view | joined) - left)}, not {sorted(members)}"
+    return None
+
+
+def _compare(history: History, members: Sequence[ClientJournal], cut: set[tuple[Place, int, int]]) -> Iterator[Violation]:
+    """Members of one group that come to a ring together, each with some of those before it.
+
+    Messages of which a part was sent on an earlier ring are left out: a node that came later cannot have them.
+    """
+    rings: dict[tuple[bytes | None, Ring], list[Stretch]] = {}
+    for member in members:
+        for ring_id, stretch in _stretches(member):
+            stretch.steps[:] = [step for step in stretch.steps if not (isinstance(step, Heard) and step[1:] in cut)]
+            if stretch.steps:
+                ring = history.ring_named(member.process, ring_id, stretch.steps[-1].time)
+                rings.setdefault((member.group, ring), []).append(stretch)
+    for (_, ring), stretches in rings.items():
+        for index, stretch in enumerate(stretches):
+            for other in stretches[max(0, index - PEERS) : index]:
+                broken = _divergence(stretch, other)
+                if broken:
+                    step = stretch.steps[0] if stretch.steps else other.steps[0]
+                    yield PROPERTY.broken(stretch.member.node_id, step.time, f"on ring {ring}: {broken}")
+
+
+def _stretches(member: ClientJournal) -> Iterator[tuple[RingId, Stretch]]:
+    """The member's history cut where it was told of a ring. What comes before the first is judged only where the ring was told
+    at once with the member's own join: then it is the ring of the join."""
+    ring_id: RingId | None = None
+    steps: list[Step] = []
+    joins = True
+    for entry in member.entries:
+        if isinstance(entry, Heard | Changed):
+            steps.append(entry)
+        elif isinstance(entry, RingTold) and entry.ring_id != ring_id:
+            if ring_id is not None and steps:
+                yield ring_id, Stretch(member, steps, joins)
+            if steps and (ring_id is not None or steps[0].time != entry.time):
+                steps, joins = [], False
+            ring_id = entry.ring_id
+    if ring_id is not None and steps:
+        yield ring_id, Stretch(member, steps, joins)
+
+
+def _divergence(one: Stretch, other: Stretch) -> str | None:
+    """Two members on one ring: alike until one ends, or until each is told that the other left."""
+    first, second = _overlap(one, other)
+    for index, (mine, theirs) in enumerate(zip(first, second, strict=False)):
+        if mine[1:] == theirs[1:]:
+            continue
+        if not (_parted(first[index:], other.member) and _parted(second[index:], one.member)):
+            return f"{one.member} and {other.member} should be told the same, not {_name(mine)} and {_name(theirs)}"
+        return _order(first[index:], second[index:], one, other)
+    return None
+
+
+def _overlap(one: Stretch, other: Stretch) -> tuple[list[Step], list[Step]]:
+    """What both should have been told: from the later join on, where one has joined in the middle."""
+    if not (one.joins or other.joins):
+        return one.steps, other.steps
+    if one.joins and (rest := _from(one.steps[0], other.steps)):
+        return one.steps, rest
+    if other.joins and (rest := _from(other.steps[0], one.steps)):
+        return rest, other.steps
+    return [], []
+
+
+def _from(join: Step, steps: list[Step]) -> list[Step]:
+    """The steps from that one on; none where it is not among them."""
+    for index, step in enumerate(steps):
+        if step[1:] == join[1:]:
+            return steps[index:]
+    return []
+
+
+def _parted(steps: Sequence[Step], other: ClientJournal) -> bool:
+    """Whether the other is told to have left in what remains; where nothing more came, it may not have been told yet."""
+    changes = [step for step in steps if isinstance(step, Changed)]
+    return not changes or any(place(other) == (node, pid) for change in changes for node, pid, _ in change.left)
+
+
+def _order(first: Sequence[Step], second: Sequence[Step], one: Stretch, other: Stretch) -> str | None:
+    """After they have parted, what both still heard of the old ring has one order."""
+    mine = [step[1:] for step in first if isinstance(step, Heard)]
+    common = set(mine) & {step[1:] for step in second if isinstance(step, Heard)}
+    theirs = [step[1:] for step in second if isinstance(step, Heard) and step[1:] in common]
+    if [step for step in mine if step in common] == theirs:
+        return None
+    return f"{one.member} and {other.member} should hear what both heard in one order"
+
+
+def _name(step: Step) -> str:
+    if isinstance(step, Heard):
+        return f"message {step.digest:08x} of {step.sender}"
+    return f"members {list(step.members)}"
+
+
+def _own_messages(members: Sequence[ClientJournal]) -> Iterator[Violation]:
+    """Whoever still is in its group has heard all that it sent."""
+    for member in members:
+        if member.ended_at is not None or member.lost_at is not None or member.left_group:
+            continue
+        heard = {(step.size, step.digest) for step in member.entries if isinstance(step, Heard) and step.sender == place(member)}
+        missing: list[Sent] = [sent for sent in member.sent if (sent.size, sent.digest) not in heard]
+        if missing:
+            expected = f"{member} should have heard its own {len(missing)} messages from {missing[0].time:.6f} s on"
+            yield PROPERTY.broken(member.node_id, missing[0].time, expected)

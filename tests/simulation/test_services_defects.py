@@ -1,0 +1,59 @@
+"""Every checker of a property above the ring catches the defects made for it, by seeds that are written down here."""
+
+from __future__ import annotations
+
+import pytest
+
+from corosyncsim.__main__ import main
+from corosyncsim.checkers import PROPERTIES
+from corosyncsim.faults import Plan, draw
+from corosyncsim.run import execute
+from corosyncsim.services.defects import DEFECTS
+from corosyncsim.services.swarm import with_services
+
+SEEDS = {
+    "hand messages over before the round is complete": 6,
+    "keep the sync data of an aborted round": 41,
+    "forget a leave": 2,
+    "swap two messages of a group": 1,
+    "claim quorum always": 1,
+    "answer a request twice": 2,
+    "never answer": 1,
+    "miss a change of the map": 2,
+    "apply half of a reload": 47,
+    "form no new ring for a successor": 2,
+    "let the programs of another engine share its fate": 1,
+}
+"""The first seed that shows each."""
+ABOVE_THE_RING = 16
+
+
+def scenario(seed: int) -> Plan:
+    """Three nodes and six seconds of faults."""
+    return with_services(draw(seed, (3, 3), 6.0))
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_a_defect_is_caught_by_its_checker(name: str) -> None:
+    defect, plan = DEFECTS[name], scenario(SEEDS[name])
+    report, _ = execute(plan, prepare=defect.spoil(plan.node_ids[1]))
+    numbers = {violation.number for violation in report.violations}
+    assert defect.number in numbers
+    assert 0 not in numbers
+
+
+@pytest.mark.parametrize("seed", sorted(set(SEEDS.values())))
+def test_the_same_scenario_without_a_defect_has_no_violation(seed: int) -> None:
+    report, _ = execute(scenario(seed))
+    assert report.violations == ()
+
+
+def test_every_property_above_the_ring_has_a_defect() -> None:
+    assert set(SEEDS) == set(DEFECTS)
+    assert {defect.number for defect in DEFECTS.values()} == {number for number in PROPERTIES if number >= ABOVE_THE_RING}
+
+
+def test_the_command_spoils_a_node_above_the_ring(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "--seeds", "1", "--nodes", "3", "--minutes", "0.1", "--defect", "claim quorum always"]
+    assert main(arguments) == 1
+    assert "property 18 (quorum)" in capsys.readouterr().out
