@@ -20,7 +20,7 @@ from corosyncsim.defects import DEFECTS
 from corosyncsim.faults import Plan, draw
 from corosyncsim.history import History
 from corosyncsim.node import MakeCore
-from corosyncsim.player import perform
+from corosyncsim.player import perform, told
 from corosyncsim.run import Report, execute
 from corosyncsim.scenario import BadScenario
 from corosyncsim.services import defects as services_defects
@@ -29,6 +29,8 @@ from corosyncsim.shrink import shrink
 
 SEEDS_LIMIT = 1_000_000
 NODES_LIMIT = 16
+SHRUNK_LIMIT = 3
+"""Failing seeds of one command that are shrunk."""
 EXIT_WRONG = 2
 EXIT_READER_GONE = 128 + 13
 """As a shell reports a death by SIGPIPE: whoever read the output has closed it."""
@@ -100,9 +102,9 @@ def _run(options: argparse.Namespace) -> int:
         report, _ = execute(plan, adapt=_spoiler(plan, options.defect), prepare=_prepare(plan, options.defect))
         reports.append(report)
         bad += bool(report.violations)
-        for violation in report.violations:
-            print(f"seed {seed}: {violation}", flush=True)
-        if report.violations and not options.no_shrink:
+        for line in told(report.violations):
+            print(f"seed {seed}: {line}", flush=True)
+        if report.violations and bad <= SHRUNK_LIMIT and not options.no_shrink:
             print(_shrunk(plan, report, options.defect), flush=True)
     for line in summary(reports, perf_counter() - began):
         print(line)

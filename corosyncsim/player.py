@@ -39,7 +39,7 @@ NOTHING = "nothing"
 USUAL_SIZE = 16
 SETTLE_STEP = 0.02
 VIOLATIONS_LIMIT = 5
-"""Violations that a check tells; the report has them all."""
+"""Violations that are told; the report has them all."""
 
 
 class Player:
@@ -188,9 +188,7 @@ class Player:
 
     def _end(self, raised: tuple[Violation, ...] = ()) -> list[str]:
         self.report = judge(self._made(), self._struck(), raised)
-        told = [str(violation) for violation in self.report.violations[:VIOLATIONS_LIMIT]] or ["no violation"]
-        more = len(self.report.violations) - VIOLATIONS_LIMIT
-        return [*told, f"and {more} more"] if more > 0 else told
+        return told(self.report.violations) or ["no violation"]
 
     # What the nodes saw.
 
@@ -229,6 +227,13 @@ class Player:
                 yield line
         if delivered:
             yield f"delivers {' '.join(delivered)}"
+
+
+def told(violations: Sequence[Violation]) -> list[str]:
+    """The first few violations, a line each, and how many more there are."""
+    lines = [str(violation) for violation in violations[:VIOLATIONS_LIMIT]]
+    more = len(violations) - VIOLATIONS_LIMIT
+    return [*lines, f"and {more} more violations"] if more > 0 else lines
 
 
 def _configuration_or_end(event: Event) -> str:

@@ -26,6 +26,8 @@ from corosyncsim.scenario import KIND_OF_VERB, Block, Command, cluster_of, durat
 
 RUNS_LIMIT: Final = 400
 """Candidates that are tried before the smallest so far is good enough."""
+ACTIONS_LIMIT: Final = 20_000_000
+"""The same in actions of the simulated worlds, all candidates together: some minutes."""
 CALM_CONDITIONS: Final = Conditions()
 LONG_WAIT: Final = 0.1
 """Seconds between two steps that are worth shortening."""
@@ -129,14 +131,19 @@ class _Search:
         self.runs = 0
         self._number = number
         self._limit = runs_limit
+        self._actions = 0
+
+    def _over(self) -> bool:
+        return self.runs >= self._limit or self._actions >= ACTIONS_LIMIT
 
     def violated_at(self, script: Script) -> float | None:
         """When the property is violated first; None if it is not, or if no more runs are allowed."""
-        if self.runs >= self._limit:
+        if self._over():
             return None
         self.runs += 1
         player = Player()
         player.play(script.commands())
+        self._actions += player.report.actions if player.report else 0
         violations = player.report.violations if player.report else ()
         return min((violation.time for violation in violations if violation.number == self._number), default=None)
 
@@ -188,7 +195,7 @@ class _Search:
                     steps, parts = fewer, max(parts - 1, 2)
                     break
             else:
-                if length == 1 or self.runs >= self._limit:
+                if length == 1 or self._over():
                     break
                 parts = min(2 * parts, len(steps))
         return steps
