@@ -17,7 +17,7 @@ from corosyncsim import timeline
 from corosyncsim.checkers import PROPERTIES
 from corosyncsim.cluster import Cluster
 from corosyncsim.defects import DEFECTS
-from corosyncsim.faults import Plan, draw
+from corosyncsim.faults import DISTANCES, Plan, draw
 from corosyncsim.history import History
 from corosyncsim.node import MakeCore
 from corosyncsim.player import perform, told
@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--nodes", type=_range(2, NODES_LIMIT), default=(3, 7), metavar="FEWEST-MOST")
         command.add_argument("--minutes", type=float, default=1.0, help="simulated time with faults, each seed")
         command.add_argument(
+            "--distance", choices=DISTANCES, default="site", help="mean one-way delays: 0.6 to 6 ms, or 10 to 32 ms"
+        )
+        command.add_argument(
             "--level",
             choices=("ring", "cluster"),
             default="ring",
@@ -71,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
-    plan = draw(seed, options.nodes, options.minutes * 60)
+    plan = draw(seed, options.nodes, options.minutes * 60, options.distance)
     whole_nodes = options.level == "cluster" or options.defect in services_defects.DEFECTS
     return with_services(plan) if whole_nodes else plan
 

@@ -102,12 +102,16 @@ class Plan:
     """What stands on the rings; None: nothing but messages that name themselves."""
 
 
-def draw(seed: int, nodes: tuple[int, int], duration: float) -> Plan:
-    """The plan of ``seed`` for a cluster of ``nodes`` (fewest, most) and so many seconds of faults."""
+DISTANCES: Final = {"site": (-3.2, -2.2), "far": (-2.0, -1.5)}
+"""Mean one-way delays to draw from, as powers of ten of seconds: 0.6 to 6 ms of a busy site, 10 to 32 ms between sites."""
+
+
+def draw(seed: int, nodes: tuple[int, int], duration: float, distance: str = "site") -> Plan:
+    """The plan of ``seed`` for a cluster of ``nodes`` (fewest, most) and so many seconds of faults; see ``DISTANCES``."""
     random = Random(seed * 2_654_435_761 + 1)
     count = random.randint(*nodes)
     node_ids = tuple(sorted(random.sample(range(1, 32), count)))
-    delay = 10 ** random.uniform(-3.2, -2.2)
+    delay = 10 ** random.uniform(*DISTANCES[distance])
     token = int(max(200, count * delay * 1000 * random.uniform(15, 40)))
     timeouts = {
         "token": token,
