@@ -18,6 +18,8 @@ PRELUDE = """
 import os, signal, sys
 from libsam import Policy, Sam, supervised
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A background job of a shell inherits that it is ignored.
+
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
