@@ -69,8 +69,8 @@ class Surroundings:
             others = sorted(self._listed - {self._node_id})
             text = (
                 f"Node {self._node_id} (this one) has been alone for {now - self._alone_since:.0f} s: no ring with "
-                f"{_numbers(others)}. See that they run, that firewalls let UDP port {self._port} pass both ways, and that the node "
-                "lists agree."
+                f"{_numbers(others)}. See that they run, that firewalls let UDP port {self._port} pass both ways, and that the "
+                "node lists agree."
             )
             self._ring.warn("alone", text, now)
 
