@@ -14,6 +14,7 @@ from corosyncd.totem.events import RingId
 from corosyncsim.checkers.violation import Property, Violation
 from corosyncsim.history import History, Ring
 from corosyncsim.services.journal import Changed, ClientJournal, Heard, Place, RingTold, Sent
+from libcpg.messages import ATOMIC_MESSAGE_LIMIT
 
 PROPERTY = Property(17, "process groups")
 PEERS: Final = 6
@@ -101,12 +102,13 @@ def _change(member: ClientJournal, view: set[Place] | None, change: Changed) -> 
 def _compare(history: History, members: Sequence[ClientJournal], cut: set[tuple[Place, int, int]]) -> Iterator[Violation]:
     """Members of one group that come to a ring together, each with some of those before it.
 
-    Messages of which a part was sent on an earlier ring are left out: a node that came later cannot have them.
+    Messages of which a part was sent on an earlier ring are left out: a node that came later cannot have them. So are those that
+    are longer than a ring message: the library sends them in parts, between which any change may fall.
     """
     rings: dict[tuple[bytes | None, Ring], list[Stretch]] = {}
     for member in members:
         for ring_id, stretch in _stretches(member):
-            stretch.steps[:] = [step for step in stretch.steps if not (isinstance(step, Heard) and step[1:] in cut)]
+            stretch.steps[:] = [step for step in stretch.steps if isinstance(step, Changed) or _whole(step, cut)]
             if stretch.steps:
                 ring = history.ring_named(member.process, ring_id, stretch.steps[-1].time)
                 rings.setdefault((member.group, ring), []).append(stretch)
@@ -117,6 +119,10 @@ def _compare(history: History, members: Sequence[ClientJournal], cut: set[tuple[
                 if broken:
                     step = stretch.steps[0] if stretch.steps else other.steps[0]
                     yield PROPERTY.broken(stretch.member.node_id, step.time, f"on ring {ring}: {broken}")
+
+
+def _whole(heard: Heard, cut: set[tuple[Place, int, int]]) -> bool:
+    return heard[1:] not in cut and heard.size <= ATOMIC_MESSAGE_LIMIT
 
 
 def _stretches(member: ClientJournal) -> Iterator[tuple[RingId, Stretch]]:

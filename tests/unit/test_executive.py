@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from corosyncd.executive.actions import Exit, Ready, SpawnEngine, StartRing, StoreExpectedVotes
+from corosyncd.executive.actions import Exit, KillEngine, Ready, SpawnEngine, StartRing, StoreExpectedVotes
 from corosyncd.executive.record import BARRIER_TAG
 from corosyncd.executive.sync import Phase
 from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER as BARRIER
 from corosyncd.keyspace.rules import writable_by_clients
 from corosyncd.keyspace.values import text, uint32
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
-from corosyncd.totem.events import RingId
+from corosyncd.totem.events import Group, RingId
 from tests.unit.executive_cluster import ScriptedCluster, ScriptedEngine, ScriptedNode
 
 
@@ -160,6 +160,58 @@ def test_a_normal_message_waits_for_the_end_of_the_round() -> None:
     node.say(node.engines["votequorum"], ToExecutive.SYNC_STEP_DONE, ring_id=ring_id)
     cluster.settle()
     assert cpg.delivered == [(1, 1, leave)]
+
+
+def at_the_end_of_a_round() -> tuple[ScriptedCluster, ScriptedNode, RingId]:
+    """All barriers are delivered; votequorum has still to activate."""
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.engines["votequorum"].silent = {ToEngine.SYNC_ACTIVATE}
+    ring_id = cluster.configure()
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.ACTIVATING
+    return cluster, node, ring_id
+
+
+def test_what_is_ordered_behind_the_last_barrier_waits_until_every_engine_here_has_activated() -> None:
+    cluster, node, ring_id = at_the_end_of_a_round()
+    cpg = node.engines["cpg"]
+    message = cpg.message(3, b"early bird")
+    cluster.order.append((2, Group.ENGINES, message))
+    cluster.settle()
+    assert cpg.delivered == []
+    node.say(node.engines["votequorum"], ToExecutive.SYNC_ACTIVATED, ring_id=ring_id)
+    cluster.settle()
+    assert cpg.delivered == [(2, 3, message)]
+    assert words(cpg)[-1] == ToEngine.SYNC_COMPLETE
+
+
+def test_what_waits_behind_the_last_barrier_is_delivered_before_the_next_configuration() -> None:
+    cluster, node, _ = at_the_end_of_a_round()
+    cpg = node.engines["cpg"]
+    cluster.order.append((1, Group.ENGINES, cpg.message(3, b"of the old ring")))
+    cluster.settle()
+    cpg.heard.clear()
+    cluster.configure([1])
+    cluster.settle()
+    assert [word for word, _ in cpg.heard[:2]] == [ToEngine.DELIVER, ToEngine.SYNC_ABORT]
+
+
+def test_behind_the_last_barrier_the_queue_in_use_is_the_ordinary_one() -> None:
+    cluster, node, _ = at_the_end_of_a_round()
+    votequorum = node.engines["votequorum"]
+    poll = votequorum.message(0, b"device vote")
+    node.ring.hold_sync = True
+    node.say(votequorum, ToExecutive.MULTICAST, 2, [len(poll)], bodies=[poll])
+    assert list(cluster.order) == [(1, Group.ENGINES, poll)]
+
+
+def test_an_engine_that_hangs_over_its_activation_is_killed() -> None:
+    cluster, node, _ = at_the_end_of_a_round()
+    node.now = 1.6
+    node.executive.handle_timer(node.now)
+    cluster.settle()
+    assert [action.name for action in node.actions if isinstance(action, KillEngine)] == ["votequorum"]
 
 
 def test_an_engine_may_not_speak_for_another() -> None:
