@@ -43,6 +43,9 @@ class Handler(Protocol):
     def requests(self, connection: Connection, requests: list[bytes]) -> None:
         """Requests in order, whole, at least 16 bytes each; id, size and content are the client's words."""
 
+    def touches(self, connection: Connection) -> None:
+        """This client's memory is about to be used: if it has cut its files, the process ends by SIGBUS, and this was why."""
+
     def slow(self, connection: Connection, queued_bytes: int) -> None:
         """The client does not read its events: so many bytes wait (told at steps)."""
 
@@ -133,6 +136,7 @@ class Connection:
         """Answer the oldest unanswered request. A client that has gone is ignored."""
         if self.closed or self._leaving:
             return
+        self.touch()
         try:
             written = self._files.responses.write((response,))
         except (RingCorrupt, ValueError) as error:
@@ -146,17 +150,20 @@ class Connection:
     def notify(self, event: bytes) -> None:
         """Hand one event to the client. A client that has gone is ignored; one past its overflow limit is disconnected."""
         if not (self.closed or self._leaving):
+            self.touch()
             self._outbox.put((event,))
 
     def notify_many(self, events: Sequence[bytes]) -> None:
         """Hand events to the client, in order and with one wake-up for all: much cheaper than one by one."""
         if events and not (self.closed or self._leaving):
+            self.touch()
             self._outbox.put(events)
 
     def set_flow_control(self, value: int) -> None:
         """Store the word that clients look at before each request: 0 go, 1 stop, 2 stop multicasts."""
         if self.closed:
             return
+        self.touch()
         ring = self._files.requests
         if value and ring.user_word != value:
             self.flow_control_count += 1
@@ -181,6 +188,7 @@ class Connection:
         except OSError:
             pass
         self._socket.close()
+        self.touch()
         self._files.remove()
         self._server.departed(self, reason)
 
@@ -191,11 +199,16 @@ class Connection:
         self._leaving = True
         self._server.loop.remove_reader(self._socket.fileno())
         self._outbox.stop()
+        self.touch()
         # A child of the dead client may still hold the memory, and the semaphore may lie: the drain ends here.
         ring = self._files.requests
         self._drain = min(ring.semaphore.value(), ring.largest // 12)
         if not self._gated:
             self._schedule()
+
+    def touch(self) -> None:
+        """To be called before anything in the rings is read or written; by the outbox too, when its turn has come by itself."""
+        self._server.handler.touches(self)
 
     def slow(self, queued_bytes: int) -> None:
         """Called by the outbox."""
@@ -204,6 +217,7 @@ class Connection:
     def statistics(self) -> dict[str, int | str]:
         """The counters under their names in the stats map."""
         outbox = self._outbox
+        self.touch()
         return {
             "queueing": int(outbox.queued > 0),
             "queued": outbox.queued,
@@ -241,6 +255,7 @@ class Connection:
             return
         self._wakeups += count
         if self._wakeups - self.requests > SURPLUS_WAKEUPS:
+            self.touch()
             pending = self._files.requests.semaphore.value()
             if self._wakeups - self.requests - pending > SURPLUS_WAKEUPS:
                 self.close("it sends wake-ups without requests")
@@ -268,6 +283,7 @@ class Connection:
         if budget <= 0:
             self._gated = True
             return
+        self.touch()
         ring = self._files.requests
         try:
             requests = ring.read_many(min(BATCH, self._drain) if self._leaving else BATCH, budget)
@@ -289,8 +305,11 @@ class Connection:
             raise
         if ending:
             self.close(ending)
-        if not self.closed and (self._leaving or ring.semaphore.value() > 0):
-            self._schedule()
+        if not self.closed:
+            # Other clients' memory may have been used meanwhile: their events are written in between.
+            self.touch()
+            if self._leaving or ring.semaphore.value() > 0:
+                self._schedule()
 
     def _rest(self, pending: int, budget: int) -> None:
         """Nothing was taken; ``pending`` is the size of the next request, 0 for none."""

@@ -34,6 +34,9 @@ class Owner(Protocol):
     def hang_up(self) -> None:
         """The client's socket is dead."""
 
+    def touch(self) -> None:
+        """The client's memory is about to be used."""
+
     def slow(self, queued_bytes: int) -> None:
         """The overflow has reached a warning step."""
 
@@ -134,6 +137,7 @@ class Outbox:
     def retry(self) -> bool:
         """Move overflow into the ring; whether any went."""
         self.send_retries += 1
+        self._owner.touch()
         queue = self._queue
         written = self._write(queue)
         if written <= 0:

@@ -79,6 +79,8 @@ class EngineLinks:
         self._log = log
         self._children: dict[str, _Child] = {}
         self._touched: set[_Child] = set()
+        self._refused_users: set[int] = set()
+        """Each has killed an engine: it does not get at that engine's successor, nor at any other one's."""
         self._frames: Frames | None = None
         self._death: Death | None = None
 
@@ -106,6 +108,7 @@ class EngineLinks:
             kept=kept,
             serves_later=serves_later,
             daemon_uid=os.getuid(),
+            refused_users=tuple(self._refused_users),
             client_queue_limit=self._settings["client_queue_limit"],
             user_connection_limit=self._settings["user_connection_limit"],
         )
@@ -203,14 +206,16 @@ class EngineLinks:
                 child.exit_reason = child.exit_reason or "the fork server has died"
                 self._settle(name, child)
 
-    @staticmethod
-    def _describe(child: _Child, report: Exited) -> str:
+    def _describe(self, child: _Child, report: Exited) -> str:
         if report.status >= 0:
             return f"exit status {report.status}"
         reason = f"killed by {signal.Signals(-report.status).name}"
         pid, uid = child.end.noted
         if report.status == -signal.SIGBUS and pid:
             reason += f" while it used the memory of process {pid} of user {uid}"
+            if uid not in (0, os.getuid()):
+                self._refused_users.add(uid)
+                reason += ", who may not connect to its successors until this node is started again"
         return reason
 
     def _on_link_broken(self, name: str, child: _Child, reason: str) -> None:

@@ -25,6 +25,8 @@ class EngineOptions:
     """A successor: programs that connect wait until its first round is complete, instead of being told to try again."""
     daemon_uid: int = 0
     """Programs of this user may connect."""
+    refused_users: tuple[int, ...] = ()
+    """Users whose program has killed an engine by cutting the files that they share; not root, and not the daemon's own."""
     client_queue_limit: int | None = None
     """Bytes of events that may wait for one program; None: the IPC server's own limit."""
     user_connection_limit: int | None = None

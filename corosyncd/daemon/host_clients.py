@@ -82,6 +82,7 @@ class IpcPrograms:
         self._loop = loop
         self._description = description
         self._daemon_uid = options.daemon_uid
+        self._refused_users = frozenset(options.refused_users)
         self._note = note
         self._turns = turns
         self._accepting = False
@@ -110,10 +111,10 @@ class IpcPrograms:
         """0, -EAGAIN before the first synchronisation, or -EACCES (reference ipc section 1.6)."""
         if not self._accepting:
             return -errno.EAGAIN
-        if 0 in (uid, gid) or uid == self._daemon_uid:
+        if uid in (0, self._daemon_uid) or (gid == 0 and uid not in self._refused_users):
             return 0
         host = self._turns.begin_turn()
-        if host.allowed(uid, gid):
+        if uid not in self._refused_users and host.allowed(uid, gid):
             return 0
         host.log("error", f"Denied connection attempt from {uid}:{gid}")
         return -errno.EACCES
@@ -129,7 +130,6 @@ class IpcPrograms:
     def budget(self, connection: Connection) -> int:
         """See coroipc's Handler. Room on the ring is judged request by request: what has none waits here."""
         program = self._program_of(connection)
-        self._note(connection.pid, connection.uid)
         held = program.waiting or program.gate_flow or program.engine_flow == 1
         return 0 if held else connection.max_message_size
 
@@ -138,6 +138,10 @@ class IpcPrograms:
         program = self._program_of(connection)
         program.waiting.extend(requests)
         self._serve(program)
+
+    def touches(self, connection: Connection) -> None:
+        """See coroipc's Handler."""
+        self._note(connection.pid, connection.uid)
 
     def slow(self, connection: Connection, queued_bytes: int) -> None:
         """See coroipc's Handler."""
@@ -192,7 +196,6 @@ class IpcPrograms:
         if program is not None:
             if program.events:
                 self._write_events(program)
-            self._note(client.pid, client.uid)
             program.connection.respond(response)
 
     def notify(self, client: Client, event: bytes) -> None:
@@ -276,7 +279,6 @@ class IpcPrograms:
             program.connection.clear_statistics()
 
     def _write_events(self, program: _Program) -> None:
-        self._note(program.client.pid, program.client.uid)
         events, program.events = program.events, []
         program.connection.notify_many(events)
 

@@ -34,6 +34,8 @@ class OneKey:
     def gone(self, connection: Connection, reason: str) -> None:
         print(f"gone: {reason}", flush=True)
 
+    def touches(self, connection: Connection) -> None: ...
+
     def slow(self, connection: Connection, queued_bytes: int) -> None: ...
 
     def budget(self, connection: Connection) -> int:

@@ -53,6 +53,8 @@ class Recorder:
     def budget(self, connection: Connection) -> int:
         return self.credit
 
+    def touches(self, connection: Connection) -> None: ...
+
     def slow(self, connection: Connection, queued_bytes: int) -> None:
         self.tell("slow", identifier=connection.identifier, queued_bytes=queued_bytes)
 

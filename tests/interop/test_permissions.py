@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coroipc.errors import CorosyncError, Status
+from corosyncd.executive.record import DEATH_LIMIT
 from libcfg import Cfg
 from libcmap import Cmap, ValueType
 from libcpg import Cpg
@@ -132,3 +135,35 @@ def test_one_user_cannot_take_all_connections_of_a_service() -> None:
             with held(node.instance, 0, 0, CONNECTIONS + 1):
                 pass
         eventually(lambda: status_for(node.instance, STRANGER, STRANGER) is Status.OK, "the end of its connections", node.log)
+
+
+def cut_own_files(instance: str, uid: int) -> None:
+    """A process of that user attaches, cuts the files that it shares with the engine, and says that there is a request."""
+    child = os.fork()
+    if child == 0:
+        try:
+            become(uid, uid, [])
+            cpg = Cpg(instance=instance)
+            for folder in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*"):
+                for file in folder.iterdir():
+                    os.truncate(file, 0)
+            os.write(cpg.fileno(), b"!")
+            select.select([cpg], [], [])
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def test_a_user_whose_program_killed_an_engine_is_named_and_not_let_in_again() -> None:
+    with Cluster(1, uidgid=[{"uid": [str(STRANGER), str(STRANGER + 1)]}]) as cluster:
+        node = cluster[1]
+        with node.connect(Cmap) as cmap:
+            for _ in range(DEATH_LIMIT + 1):
+                node.connect(Cpg).close()
+                cut_own_files(node.instance, STRANGER)
+                node.wait_logged("killed by SIGBUS while it used the memory of process")
+                node.connect(Cpg).close()
+                assert status_for(node.instance, STRANGER, STRANGER) is Status.ACCESS
+                assert status_for(node.instance, STRANGER + 1, STRANGER + 1) is Status.OK
+            assert node.logged("Engine cpg has died") == node.logged(f"of user {STRANGER}, who may not connect") == 1
+            assert cmap.get("nodelist.local_node_pos") == 0

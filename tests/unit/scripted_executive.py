@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ class ToyEngine(Engine):
     clients: ClassVar[dict[int, Client]] = {}
 
     def start(self) -> None:
+        faulthandler.disable()  # Inherited from pytest; some tests want this process to crash.
         self.host.log("info", f"started with {len(list(self.host.keys('toy.')))} keys")
 
     def sync_step(self) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from coroipc import messages
 from coroipc.caller import BlockingCaller
 from coroipc.errors import LibraryError, Status, TryAgain
+from coroipc.server import files
 from corosyncd.daemon.fork_server import EXIT_ENGINE_FAILED, Exited, ForkServer, Spawned
 from corosyncd.engines.engine import MulticastClass
 from corosyncd.keyspace.values import NO_VALUE, uint8
@@ -240,6 +243,77 @@ def test_a_killed_engine_is_noticed_at_once_and_its_clients_get_a_library_error(
         with pytest.raises(LibraryError):
             client.call_raw(messages.request(DIE), LIMIT_SECONDS)
         executive.wait_for_end()
+
+
+class Saboteur:
+    """A process that attaches, cuts the files that it shares with the engine when told to, and touches them no more."""
+
+    def __init__(self, executive: Executive) -> None:
+        ours, theirs = socket.socketpair()
+        self.control = ours
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                ours.close()
+                caller = executive.connect()
+                echo(caller)
+                theirs.send(b"attached")
+                theirs.recv(3)
+                for folder in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*"):
+                    for file in folder.iterdir():
+                        os.truncate(file, 0)
+                theirs.send(b"cut")
+                if theirs.recv(1):
+                    os.write(caller.fileno(), b"!")  # Says that there is a request.
+                    theirs.recv(1)
+            finally:
+                os._exit(0)
+        theirs.close()
+        assert self.control.recv(8) == b"attached"
+
+    def cut(self) -> None:
+        self.control.send(b"cut")
+        assert self.control.recv(3) == b"cut"
+
+    def end(self) -> None:
+        self.control.close()
+        os.waitpid(self.pid, 0)
+
+
+TOUCHES: dict[str, Callable[[Executive, Saboteur], object]] = {
+    "a request": lambda executive, saboteur: saboteur.control.send(b"1"),
+    "an event": lambda executive, saboteur: executive.deliver(b"event"),
+    "the flow-control word": lambda executive, saboteur: executive.say([ToEngine.CONFIGURATION, [], [1]]),
+    "the statistics": lambda executive, saboteur: executive.say([ToEngine.STATISTICS_REQUEST, 1]),
+    "its end": lambda executive, saboteur: os.kill(saboteur.pid, signal.SIGKILL),
+    "the engine's end": lambda executive, saboteur: executive.say([ToEngine.STOP]),
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
+def test_a_program_that_cuts_its_files_kills_the_engine_and_is_the_one_that_was_noted(
+    fork_server: ForkServer, touch: Callable[[Executive, Saboteur], object]
+) -> None:
+    executive = Executive(fork_server)
+    (spawned,) = reports(fork_server, 1)
+    assert isinstance(spawned, Spawned)
+    try:
+        executive.serve()
+        saboteur = Saboteur(executive)
+        try:
+            with executive.connect() as bystander:
+                echo(bystander)  # The engine has finished with the saboteur's request by then,
+                saboteur.cut()
+                echo(bystander)  # and used somebody else's memory last.
+                touch(executive, saboteur)
+                executive.wait_for_end()
+        finally:
+            saboteur.end()
+        assert reports(fork_server, 1) == [Exited("toy", spawned.pid, -signal.SIGBUS)]
+        assert executive.end.noted == (saboteur.pid, os.getuid())
+    finally:
+        executive.close()
+        files.sweep(lambda pid: pid == spawned.pid)
 
 
 def test_over_system_v_memory_it_is_the_same(fork_server: ForkServer) -> None:
