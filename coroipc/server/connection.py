@@ -215,22 +215,22 @@ class Connection:
         self._server.handler.slow(self, queued_bytes)
 
     def statistics(self) -> dict[str, int | str]:
-        """The counters under their names in the stats map."""
+        """The counters under their names in the stats map, in the order in which stock tells of them."""
         outbox = self._outbox
         self.touch()
         return {
             "queueing": int(outbox.queued > 0),
             "queued": outbox.queued,
-            "sent": outbox.sent,
-            "flow_control": 0 if self.closed else self._files.requests.user_word,
-            "procname": self.procname,
             "invalid_request": self.invalid_request,
             "overload": self.overload,
+            "sent": outbox.sent,
+            "procname": self.procname,
             "requests": self.requests,
             "responses": self.responses,
             "dispatched": outbox.dispatched,
             "send_retries": outbox.send_retries,
             "recv_retries": self.recv_retries,
+            "flow_control": 0 if self.closed else self._files.requests.user_word,
             "flow_control_count": self.flow_control_count,
         }
 

@@ -78,7 +78,10 @@ class RetryTimer:
 
 
 class Outbox:
-    """The event side of one connection. ``dispatched`` counts events in the ring, ``sent`` those that had to wait before."""
+    """The event side of one connection.
+
+    ``dispatched`` counts events in the ring; so does ``sent``, which as in stock begins anew where events begin or cease to wait.
+    """
 
     __slots__ = (
         "_limit",
@@ -132,7 +135,10 @@ class Outbox:
             return
         written = self._write(events)
         if 0 <= written < len(events):
+            self.sent = 0
             self._enqueue(events[written:])
+        else:
+            self.sent += len(events)
 
     def retry(self) -> bool:
         """Move overflow into the ring; whether any went."""
@@ -146,6 +152,7 @@ class Outbox:
             self.queued_bytes -= len(queue.popleft())
         self.sent += written
         if not queue:
+            self.sent = 0
             self._step = 0
             self._timer.remove(self)
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +26,7 @@ from corosyncd.daemon.number_store import NumberStore
 from corosyncd.daemon.options import VERSION
 from corosyncd.daemon.pid_lock import LockError, PidLock
 from corosyncd.daemon.priority import Priority, lock_memory
-from corosyncd.daemon.statistics_keys import link_keys, ring_keys
+from corosyncd.daemon.statistics_keys import Delays, link_keys, ring_keys, transport_keys
 from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
 from corosyncd.keyspace import runtime_keys
@@ -152,6 +153,7 @@ class Boot:
         links = EngineLinks(loop, fork_server, specs, self._node_id, self._settings, write)
         self._stack.callback(links.close)
         ring = Ring(self._node_id, parameters, ring_sequence, loop.time())
+        delays = Delays(parameters.token, time.time)
         space = self._key_space(dict(parameters.published))
         if votes_store is not None:
             space.set(EXPECTED_VOTES_BARRIER, uint32(highest_votes), client=False)
@@ -162,11 +164,13 @@ class Boot:
             space,
             [EngineRecord(name, policy) for name, _path, _sub, _ipc, policy in engines],
             addresses,
-            lambda: self._ring_statistics(ring, loop.time()),
+            lambda: self._own_statistics(ring, transport, delays, loop.time()),
             parameters.token_retransmit / 4,
             parameters.token,
         )
-        executive.on_clear_totem(ring.statistics.clear)
+        executive.on_clear("totem", ring.statistics.clear)
+        executive.on_clear("knet", transport.counters.clear)
+        executive.on_clear("schedmiss", delays.clear)
         self._announce(write)
         parts = Parts(
             ring=ring,
@@ -180,6 +184,7 @@ class Boot:
             reload=lambda answer: self._reload(loop, executive, answer),
             reopen_logs=producer.reopen,
             apply_settings=lambda keys: self._apply_settings(ring, keys),
+            delays=delays,
         )
         return Node(loop, parts).run()
 
@@ -287,9 +292,10 @@ class Boot:
         return space
 
     @staticmethod
-    def _ring_statistics(ring: Ring, now: float) -> dict[str, list[Any]]:
+    def _own_statistics(ring: Ring, transport: UdpuTransport, delays: Delays, now: float) -> dict[str, list[Any]]:
         ring.statistics.refresh(now)
-        return ring_keys(ring.statistics, 1) | link_keys(ring.broken_pairs(now))
+        links = link_keys(ring.broken_pairs(now))
+        return ring_keys(ring.statistics, 1) | links | transport_keys(transport.counters) | delays.keys()
 
     def _reload(self, loop: asyncio.AbstractEventLoop, executive: Executive, answer: Callable[[int], None]) -> None:
         """Read the file again in a helper; the keys are applied whole or not at all."""

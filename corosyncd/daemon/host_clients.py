@@ -125,7 +125,9 @@ class IpcPrograms:
         program = _Program(client, connection)
         connection.state = program
         self._programs[client.identifier] = program
-        self._turns.begin_turn().connected(client)
+        host = self._turns.begin_turn()
+        host.connection_changed(True, self._statistics_of(program))
+        host.connected(client)
 
     def budget(self, connection: Connection) -> int:
         """See coroipc's Handler. Room on the ring is judged request by request: what has none waits here."""
@@ -157,6 +159,7 @@ class IpcPrograms:
         host = self._turns.begin_turn()
         who = f"process {connection.pid} ({connection.procname}) of user {connection.uid}"
         host.log("debug" if reason in _ORDERLY_ENDS else "notice", f"the connection of {who} has ended: {reason}")
+        host.connection_changed(False, self._statistics_of(program))
         if self._closed is None:
             host.gone(program.client)
         else:
@@ -264,12 +267,17 @@ class IpcPrograms:
         closed = number(ValueType.UINT64, self._server.closed_count - self._closed_before)
         values: dict[str, list[Any]] = {f"stats.ipcs.{self._description.name}\0closed": list(closed)}
         for program in self._programs.values():
-            connection = program.connection
-            prefix = f"stats.ipcs.service{self._description.service_id}.{connection.pid}.{program.client.identifier:#x}"
-            for name, counter in connection.statistics().items():
-                kind = _STATISTIC_TYPES.get(name, ValueType.UINT64)
-                value = text(str(counter)) if isinstance(counter, str) else number(kind, counter)
-                values[f"{prefix}.{name}"] = [int(value.type), value.data]
+            values |= self._statistics_of(program)
+        return values
+
+    def _statistics_of(self, program: _Program) -> dict[str, list[Any]]:
+        connection = program.connection
+        prefix = f"stats.ipcs.service{self._description.service_id}.{connection.pid}.{program.client.identifier:#x}"
+        values: dict[str, list[Any]] = {}
+        for name, counter in connection.statistics().items():
+            kind = _STATISTIC_TYPES.get(name, ValueType.UINT64)
+            value = text(str(counter)) if isinstance(counter, str) else number(kind, counter)
+            values[f"{prefix}.{name}"] = [int(value.type), value.data]
         return values
 
     def clear_statistics(self) -> None:

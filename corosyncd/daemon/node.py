@@ -17,6 +17,7 @@ from corosyncd.daemon.engine_links import EngineLinks
 from corosyncd.daemon.notify import notify
 from corosyncd.daemon.number_store import NumberStore, StoreError
 from corosyncd.daemon.priority import Priority
+from corosyncd.daemon.statistics_keys import Delays
 from corosyncd.daemon.surroundings import Surroundings
 from corosyncd.executive.actions import (
     Exit,
@@ -67,6 +68,8 @@ class Parts:
     reopen_logs: Callable[[], None]
     apply_settings: Callable[[Sequence[tuple[str, Value]]], None]
     """Logs, and runs the ring, by other settings."""
+    delays: Delays
+    """Is told when this process was not scheduled."""
 
 
 class Node:
@@ -117,11 +120,15 @@ class Node:
 
     def _on_datagrams(self) -> None:
         now = self._now()
+        statistics = self._ring.statistics
+        tokens = statistics.orf_token_rx
         self._feed(now)
         if self._speak(now):
             self._settle(now)
         else:
             self._arm(now)  # a sign of life: the executive has nothing to do
+        if statistics.orf_token_rx != tokens:
+            statistics.token_worked(self._loop.time() - now)
 
     def _feed(self, now: float) -> bool:
         if not self._reading:
@@ -207,6 +214,7 @@ class Node:
         """This process was away: nobody is late for that reason, and what waits is read before anything is judged by it."""
         self._ring.not_scheduled(gap, now)
         self._executive.not_scheduled(gap, now)
+        self._parts.delays.paused(gap)
         self._read_dry(now)
         self._ring.handle_timer(now)
         self._pump(now)

@@ -50,16 +50,17 @@ class Surroundings:
     def look(self, now: float) -> None:
         """What has happened since the last look."""
         counters = self._counters
-        if counters.foreign_source != self._strangers:
-            self._strangers = counters.foreign_source
+        # They may have been cleared meanwhile.
+        strangers, self._strangers = self._strangers, counters.foreign_source
+        if counters.foreign_source > strangers:
             text = (
                 f"Datagrams from {counters.foreign_address} are dropped: no node of the node list has that address. Another "
                 f"cluster uses the port ({self._port}, totem.interface.mcastport), or the node list here lacks that node or its "
                 "address."
             )
             self._ring.warn(f"foreign {counters.foreign_address}", text, now)
-        if counters.send_unreachable != self._unsent:
-            self._unsent = counters.send_unreachable
+        unsent, self._unsent = self._unsent, counters.send_unreachable
+        if counters.send_unreachable > unsent:
             text = (
                 f"Datagrams could not be sent: {counters.unreachable_reason}. Look at the addresses and routes of this host (ip "
                 "address, ip route get <node>) and at its own firewall."

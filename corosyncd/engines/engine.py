@@ -265,6 +265,12 @@ class Engine:
     def statistics(self, token: Hashable, values: Mapping[str, Value]) -> None:
         """Answer to ``host.request_statistics``."""
 
+    def connection_changed(self, added: bool, values: Mapping[str, Value]) -> None:
+        """A program has connected to some engine of this node, or is gone: the keys that the stats map has, or had, of it.
+
+        Only cmap is told.
+        """
+
     def reloaded(self, token: Hashable, status: int) -> None:
         """Answer to ``host.reload_configuration``."""
 

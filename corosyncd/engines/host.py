@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import traceback
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -30,7 +30,7 @@ from corosyncd.engines.machine import Machine, NoMachine
 from corosyncd.engines.replica import Replica
 from corosyncd.engines.timers import Timers
 from corosyncd.engines.wire import header
-from corosyncd.keyspace.values import Value, ValueType
+from corosyncd.keyspace.values import Value, ValueType, uint64
 from corosyncd.link.frames import Frame
 from corosyncd.link.outbox import Outbox
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
@@ -138,6 +138,7 @@ class EngineHost:
             ToEngine.RELOADED: self._reloaded,
             ToEngine.STOP: self._stop,
             ToEngine.CLEAR_STATISTICS: self._clear_statistics,
+            ToEngine.CONNECTION: self._connection,
         }
         self._engine = engine(self, kept)
 
@@ -186,6 +187,10 @@ class EngineHost:
     def gone(self, client: Client) -> None:
         """A program's connection has ended; for each ``connected`` exactly once."""
         self._engine.client_gone(client)
+
+    def connection_changed(self, added: bool, values: Mapping[str, list[Any]]) -> None:
+        """What the stats map has of a connection now, or had: a program may live shorter than a snapshot."""
+        self._say(ToExecutive.CONNECTION, added, values)
 
     def serve(self, client: Client, message: bytes) -> bool:
         """One request. False: it must wait, with all that follows from this client, until the gate is set again."""
@@ -323,11 +328,15 @@ class EngineHost:
         self._engine.quorate_confirmed()
 
     def _statistics_request(self, entry: Sequence[Any]) -> None:
-        self._say(ToExecutive.STATISTICS, entry[1], self._programs.statistics())
+        own = {"undecodable": self.undecodable.total(), "out_of_step": self.out_of_step}
+        keys = {f"stats.services.{self.description.name}.{name}": list(uint64(count)) for name, count in own.items()}
+        self._say(ToExecutive.STATISTICS, entry[1], self._programs.statistics() | keys)
 
     def _statistics(self, entry: Sequence[Any]) -> None:
-        values = {name: Value(kind, data) for name, (kind, data) in entry[2].items()}
-        self._engine.statistics(self._answers.pop(entry[1]), values)
+        self._engine.statistics(self._answers.pop(entry[1]), _values(entry[2]))
+
+    def _connection(self, entry: Sequence[Any]) -> None:
+        self._engine.connection_changed(bool(entry[1]), _values(entry[2]))
 
     def _reloaded(self, entry: Sequence[Any]) -> None:
         self._engine.reloaded(self._answers.pop(entry[1]), entry[2])
@@ -484,3 +493,7 @@ class EngineHost:
     def log(self, level: str, message: str) -> None:
         """See Host."""
         self._log(level, message)
+
+
+def _values(wire: Mapping[str, Sequence[Any]]) -> dict[str, Value]:
+    return {name: Value(kind, data) for name, (kind, data) in wire.items()}

@@ -35,7 +35,7 @@ from corosyncd.executive.record import (
     Phase,
 )
 from corosyncd.executive.router import Router
-from corosyncd.executive.statistics import Snapshots, Values
+from corosyncd.executive.statistics import Connections, Snapshots, Values
 from corosyncd.executive.supervision import Supervision
 from corosyncd.executive.sync import Sync
 from corosyncd.keyspace import runtime_keys
@@ -94,7 +94,8 @@ class Executive:
         self.router = Router()
         self.members = Members(addresses)
         self.keys = KeyKeeper(space, self._listening, self._keys_changed)
-        self.snapshots = Snapshots(self._running, totem_statistics)
+        self.snapshots = Snapshots(self._running, lambda: {**totem_statistics(), **self.router.statistics()})
+        self.connections = Connections(lambda: self.engines.get("cmap"))
         self.sync = Sync(self)
         self.supervision = Supervision(self, token_timeout)
         self.ring_id: RingId = NO_RING
@@ -112,7 +113,7 @@ class Executive:
         """Engines that have not yet said that their gates are open."""
         self._credit_out = False
         """Some engine has less credit than it may have: worth a look whenever the ring has worked."""
-        self._clear_totem: Callable[[], None] | None = None
+        self._clear: dict[str, Callable[[], None]] = {}
         self._words: dict[int, Callable[[EngineRecord, RingId, list[Any]], None]] = {
             ToExecutive.HELLO: self._hello,
             ToExecutive.READY: self._ready,
@@ -128,6 +129,7 @@ class Executive:
             ToExecutive.KEEP: self._keep,
             ToExecutive.STATISTICS_REQUEST: self._statistics_request,
             ToExecutive.STATISTICS: self._statistics,
+            ToExecutive.CONNECTION: self.connections.changed,
             ToExecutive.CLEAR_STATISTICS: self._clear_statistics,
             ToExecutive.RELOAD: self._reload,
             ToExecutive.REOPEN_LOGS: self._reopen_logs,
@@ -434,12 +436,13 @@ class Executive:
         if what in ("ipc", "all"):
             for engine in self._running():
                 engine.put(ToEngine.CLEAR_STATISTICS, what)
-        if what in ("totem", "all") and self._clear_totem is not None:
-            self._clear_totem()
+        for group, clear in self._clear.items():
+            if what in (group, "all"):
+                clear()
 
-    def on_clear_totem(self, clear: Callable[[], None]) -> None:
-        """What resets the core's counters."""
-        self._clear_totem = clear
+    def on_clear(self, group: str, clear: Callable[[], None]) -> None:
+        """What resets the counters of a group: totem, knet (the transport's) or schedmiss."""
+        self._clear[group] = clear
 
     def _reload(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
         token = self._next_reload

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from corosyncd.executive.record import EngineRecord
+from corosyncd.keyspace.values import uint64
 from corosyncd.link.vocabulary import ToEngine
 
 _IDENTIFIER = struct.Struct("=i")
@@ -24,7 +26,7 @@ class Router:
     def __init__(self) -> None:
         """No engine yet."""
         self.services: dict[int, EngineRecord] = {}
-        self.dropped: dict[str, int] = {"short": 0, "unknown service": 0, "unknown function": 0, "foreign service": 0}
+        self.dropped: dict[str, int] = {"short": 0, "unknown_service": 0, "unknown_function": 0, "foreign_service": 0}
         self.held_bytes = 0
         self._batches: dict[EngineRecord, list[tuple[int, int, bytes]]] = {}
         self._holding = False
@@ -37,11 +39,11 @@ class Router:
         identifier = _IDENTIFIER.unpack_from(body)[0]
         engine = self.services.get(identifier >> 16)
         if engine is None:
-            self.dropped["unknown service"] += 1
+            self.dropped["unknown_service"] += 1
             return
         function = identifier & 0xFFFF
         if function >= engine.functions:
-            self.dropped["unknown function"] += 1
+            self.dropped["unknown_function"] += 1
             return
         engine.rx[function] += 1
         batch = self._batches.get(engine)
@@ -49,6 +51,10 @@ class Router:
             self._batches[engine] = [(source, function, body)]
         else:
             batch.append((source, function, body))
+
+    def statistics(self) -> dict[str, list[Any]]:
+        """What was dropped, as keys of the stats map."""
+        return {f"stats.services.dropped.{reason}": list(uint64(count)) for reason, count in self.dropped.items()}
 
     def flush(self, now: float) -> None:
         """Hand the batches over: before anything else is said to an engine, and at the end of a delivery."""
@@ -94,7 +100,7 @@ class Router:
             if identifier >> 16 == service and identifier & 0xFFFF < len(counters):
                 counters[identifier & 0xFFFF] += 1
             else:
-                self.dropped["foreign service"] += 1
+                self.dropped["foreign_service"] += 1
                 good = [other for other in good if other is not body]
         if good:
             submit(good)

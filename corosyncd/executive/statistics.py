@@ -1,15 +1,17 @@
 """The statistics map: a snapshot of every process's counters, at most 100 ms old.
 
-Names and types: reference client-api section 2.5. Engines are asked for theirs; the core's are read in place.
+Names and types: reference client-api section 2.5, and docs/statistics.md for those that stock does not have. Engines are asked
+for theirs; the core's are read in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from corosyncd.executive.record import EngineRecord
 from corosyncd.link.vocabulary import ToEngine
+from corosyncd.totem.events import RingId
 
 SNAPSHOT_AGE = 0.1
 """Seconds that a snapshot may be given out again."""
@@ -47,7 +49,7 @@ class Snapshots:
         self._parts = {}
         self._missing = set()
         for other in self._engines():
-            if other.requests:
+            if other.requests or other.functions:
                 self._missing.add(other.name)
                 other.put(ToEngine.STATISTICS_REQUEST, self._token)
         self._finish_if_whole(now)
@@ -84,3 +86,36 @@ class Snapshots:
         waiting, self._waiting = self._waiting, []
         for engine, token in waiting:
             engine.put(ToEngine.STATISTICS, token, self._values)
+
+
+class Connections:
+    """The programs that are connected to this node's engines: the map's service is told of each that comes or goes, at once."""
+
+    def __init__(self, observer: Callable[[], EngineRecord | None]) -> None:
+        """``observer`` is who is told, None while it is away."""
+        self._observer = observer
+        self._open: dict[str, dict[str, Values]] = {}
+        """Engine to connection (its keys' common prefix) to what was told when it came."""
+
+    def changed(self, engine: EngineRecord, _ring_id: RingId, entry: Sequence[Any]) -> None:
+        """An engine has a connection more, or less: its CONNECTION entry. Raises ValueError for one without keys."""
+        added, values = bool(entry[1]), dict(entry[2])
+        if not values:
+            raise ValueError("a connection without keys")
+        connection = next(iter(values)).rpartition(".")[0]
+        known = self._open.setdefault(engine.name, {})
+        if added:
+            known[connection] = values
+        else:
+            known.pop(connection, None)
+        self._tell(added, values)
+
+    def engine_gone(self, engine: EngineRecord) -> None:
+        """All its connections went with it."""
+        for values in self._open.pop(engine.name, {}).values():
+            self._tell(False, values)
+
+    def _tell(self, added: bool, values: Values) -> None:
+        observer = self._observer()
+        if observer is not None and observer.running:
+            observer.put(ToEngine.CONNECTION, added, values)

@@ -131,6 +131,7 @@ class Supervision:
         executive.keys.engine_gone(engine)
         executive.gate_is_open(engine)
         executive.snapshots.engine_gone(engine, executive.now)
+        executive.connections.engine_gone(engine)
         if was_stopping or self._stopping is not None:
             self.stopped(engine)
             return

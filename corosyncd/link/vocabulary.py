@@ -45,6 +45,8 @@ class ToEngine(IntEnum):
     """Close the clients, hand over leaves, say STOPPED, then end when the link closes."""
     CLEAR_STATISTICS = 16
     """what: reset the engine's own counters."""
+    CONNECTION = 17
+    """To cmap: what an engine said with CONNECTION."""
 
 
 class ToExecutive(IntEnum):
@@ -91,5 +93,7 @@ class ToExecutive(IntEnum):
     """reason: the engine refuses the configuration (start fails with exit status 20)."""
     STOPPED = 21
     """Clients are closed and last words are handed over."""
+    CONNECTION = 23
+    """added, {name: [type, data]}: a program has connected, or (added False) is gone; its keys in the stats map."""
     GATE_OPENED = 22
     """Answer to SYNC_COMPLETE: programs are served from here on."""

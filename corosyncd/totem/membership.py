@@ -139,6 +139,8 @@ class Membership:
             return self._conclude()
         if proc >= set(join.proc) and failed >= set(join.failed):
             return Verdict.NOTHING
+        if sender == self.node_id and sender in join.failed:
+            return Verdict.NOTHING  # forged: nobody accuses itself
         if sender in self.failed or len(proc | set(join.proc)) > MAXIMUM_NODES:
             return Verdict.NOTHING
         before = len(self.proc), len(self.failed)

@@ -56,6 +56,7 @@ class Statistics:
         "_mean_started_at",
         "_mean_tokens",
         "_token_received_at",
+        "_work_sum",
     )
 
     def __init__(self) -> None:
@@ -91,12 +92,12 @@ class Statistics:
         self.time_since_token_last_received = 0
         self.mtt_rx_token = 0
         self.avg_token_workload = 0
-        """Set by the driver: within one step of the core no time passes."""
         self.avg_backlog_calc = 0
         self.dropped: dict[Reason, int] = {}
         self._mean_started_at = -1.0
         self._mean_tokens = 0
         self._backlog_sum = 0
+        self._work_sum = 0.0
 
     def drop(self, reason: Reason) -> None:
         """Count one dropped frame or message."""
@@ -112,9 +113,15 @@ class Statistics:
         if self._mean_started_at >= 0:
             self.mtt_rx_token = int((now - self._mean_started_at) * 1000 / self._mean_tokens)
             self.avg_backlog_calc = self._backlog_sum // self._mean_tokens
+            self.avg_token_workload = int(self._work_sum * 1000 / self._mean_tokens)
         self._mean_started_at = now
         self._mean_tokens = 0
         self._backlog_sum = 0
+        self._work_sum = 0.0
+
+    def token_worked(self, seconds: float) -> None:
+        """What a token's visit took of the driver's time: within one step of the core no time passes."""
+        self._work_sum += seconds
 
     def refresh(self, now: float) -> None:
         """Bring ``time_since_token_last_received`` up to date; call before reading."""

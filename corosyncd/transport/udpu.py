@@ -52,7 +52,7 @@ class BindError(Exception):
 
 
 class Counters:
-    """What the transport saw; nothing here is ever reset."""
+    """What the transport saw since the start, or since ``clear``; the names are those of the keys ``stats.net.*``."""
 
     __slots__ = (
         "foreign_address",
@@ -66,6 +66,10 @@ class Counters:
 
     def __init__(self) -> None:
         """All zero."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin at zero."""
         self.foreign_source = 0
         """Datagrams from addresses that the node list does not name (block_unlisted_ips)."""
         self.foreign_address = ""

@@ -186,7 +186,7 @@ def test_the_counters_have_the_names_of_the_stats_map() -> None:
         assert statistics == {
             "queueing": 0,
             "queued": 0,
-            "sent": 0,
+            "sent": 7,
             "flow_control": 2,
             "procname": process,
             "invalid_request": 0,

@@ -399,13 +399,39 @@ def test_a_prefix_of_statistics_is_tracked_for_keys_that_come_and_go(observer: P
     assert observer.track("stats.ipcs.", both | Track.MODIFY, 5) > 0
     refresh(observer.node, STATISTICS)
     assert observer.events() == []
-    more = {**STATISTICS, "stats.ipcs.service2.9.0x1.sent": uint32(1), "stats.ipcs.global.active": uint64(2)}
+    more = {**STATISTICS, "stats.ipcs.more": uint32(1), "stats.ipcs.global.active": uint64(2)}
     refresh(observer.node, more)
     refresh(observer.node, STATISTICS)
     assert [(event.instance, event.key, event.event) for event in observer.events()] == [
-        (5, "stats.ipcs.service2.9.0x1.sent", Track.ADD),
-        (5, "stats.ipcs.service2.9.0x1.sent", Track.DELETE),
+        (5, "stats.ipcs.more", Track.ADD),
+        (5, "stats.ipcs.more", Track.DELETE),
     ]
+
+
+def test_a_program_that_lives_shorter_than_a_snapshot_is_told_of_once(observer: Program) -> None:
+    sent, procname = "stats.ipcs.service2.9.0x1.sent", "stats.ipcs.service2.9.0x1.procname"
+    observer.track("stats.ipcs.", Track.ADD | Track.DELETE | Track.PREFIX, 5)
+    refresh(observer.node, STATISTICS)
+    engine = observer.node.engine
+    engine.connection_changed(True, {sent: uint32(0), procname: text("short")})
+    refresh(observer.node, {**STATISTICS, sent: uint32(1), procname: text("short")})
+    engine.connection_changed(False, {sent: uint32(2), procname: text("short")})
+    refresh(observer.node, STATISTICS)
+    nothing, name = Value(0, b""), text("short")
+    assert observer.events() == [
+        Notification(5, sent, Track.ADD, *uint32(0), *nothing),
+        Notification(5, procname, Track.ADD, *name, *nothing),
+        Notification(5, sent, Track.DELETE, *nothing, *uint32(2)),
+        Notification(5, procname, Track.DELETE, *nothing, *name),
+    ]
+
+
+def test_a_statistic_of_one_connection_is_compared_as_others_are(observer: Program) -> None:
+    sent = "stats.ipcs.service2.9.0x1.sent"
+    observer.track(sent, Track.MODIFY, 6)
+    refresh(observer.node, {**STATISTICS, sent: uint32(1)})
+    refresh(observer.node, {**STATISTICS, sent: uint32(2)})
+    assert [(event.key, event.event, event.new_value) for event in observer.events()] == [(sent, Track.MODIFY, uint32(2).data)]
 
 
 def test_a_single_statistic_is_compared_every_second_and_a_half(observer: Program) -> None:

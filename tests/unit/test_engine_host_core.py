@@ -443,7 +443,8 @@ def test_counters_are_given_and_cleared_on_request() -> None:
     bench = Bench().run()
     bench.host.out_of_step = 3
     (frame,) = bench.say([ToEngine.STATISTICS_REQUEST, 12])
-    assert frame.entries == [[ToExecutive.STATISTICS, 12, {"stats.ipcs.toy": [8, b"12345678"]}]]
+    own = {"stats.services.toy.undecodable": [8, bytes(8)], "stats.services.toy.out_of_step": [8, b"\3" + bytes(7)]}
+    assert frame.entries == [[ToExecutive.STATISTICS, 12, {"stats.ipcs.toy": [8, b"12345678"], **own}]]
     bench.say([ToEngine.CLEAR_STATISTICS, "totem"])
     assert bench.host.out_of_step == 3
     bench.say([ToEngine.CLEAR_STATISTICS, "all"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from corosyncd.executive.actions import Exit, KillEngine, Ready, SpawnEngine, StartRing, StoreExpectedVotes
@@ -225,7 +227,7 @@ def test_an_engine_may_not_speak_for_another() -> None:
     cluster.settle()
     assert node.engines["cpg"].delivered == []
     assert node.engines["cfg"].delivered == [(1, 3, honest)]
-    assert node.executive.router.dropped["foreign service"] == 1
+    assert node.executive.router.dropped["foreign_service"] == 1
 
 
 def test_messages_that_no_engine_takes_are_counted_by_reason() -> None:
@@ -235,7 +237,7 @@ def test_messages_that_no_engine_takes_are_counted_by_reason() -> None:
     executive = cluster.nodes[0].executive
     for body in (b"short", (60 << 16).to_bytes(16, "little"), ((2 << 16) | 9).to_bytes(16, "little")):
         executive.router.add(1, body)
-    assert executive.router.dropped == {"short": 1, "unknown service": 1, "unknown function": 1, "foreign service": 0}
+    assert executive.router.dropped == {"short": 1, "unknown_service": 1, "unknown_function": 1, "foreign_service": 0}
 
 
 def test_a_quorum_decision_is_confirmed_only_after_the_quorum_engine_has_told_its_clients() -> None:
@@ -523,3 +525,33 @@ def test_writing_force_gather_forms_the_ring_anew_and_resets_the_key() -> None:
     cluster.settle()
     assert node.ring.gathers == 1
     assert node.space.get("runtime.force_gather") == text("no")
+
+
+CONNECTION = {"stats.ipcs.service2.9.0x1.sent": [6, b"\1\0\0\0"], "stats.ipcs.service2.9.0x1.procname": [11, b"short\0"]}
+
+
+def told_of_connections(node: ScriptedNode) -> list[list[Any]]:
+    return [arguments for kind, arguments in node.engines["cmap"].heard if kind == ToEngine.CONNECTION]
+
+
+def test_cmap_hears_at_once_of_programs_that_come_and_go() -> None:
+    cluster, node = idle_node()
+    gone = {name: [kind, data] for name, (kind, data) in CONNECTION.items()}
+    node.say(node.engines["cpg"], ToExecutive.CONNECTION, True, CONNECTION)
+    node.say(node.engines["cpg"], ToExecutive.CONNECTION, False, gone)
+    cluster.settle()
+    assert told_of_connections(node) == [[True, CONNECTION], [False, gone]]
+
+
+def test_an_engine_that_dies_takes_its_connections_with_it() -> None:
+    cluster, node = idle_node()
+    node.say(node.engines["cpg"], ToExecutive.CONNECTION, True, CONNECTION)
+    node.kill(node.engines["cpg"])
+    cluster.settle()
+    assert told_of_connections(node) == [[True, CONNECTION], [False, CONNECTION]]
+
+
+def test_a_connection_without_keys_is_the_engines_fault() -> None:
+    _cluster, node = idle_node()
+    with pytest.raises(ValueError, match="cpg"):
+        node.executive.receive("cpg", RingId(1, 5), [[ToExecutive.CONNECTION, True, {}]], [], 0.0)

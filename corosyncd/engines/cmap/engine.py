@@ -295,6 +295,15 @@ class CmapEngine(Engine):
         else:
             self._answer(connection, answer(values))
 
+    def connection_changed(self, added: bool, values: Mapping[str, Value]) -> None:
+        """Trackers are told at once: a program may come and go between two comparisons."""
+        if self._statistics_tracking:
+            for name, value in values.items():
+                sides = (value, NO_VALUE) if added else (NO_VALUE, value)
+                change = KeyChange(Track.ADD if added else Track.DELETE, name, *sides)
+                for client, event in self._statistics_tracking.notifications(change):
+                    self.host.notify(client, event)
+
     def _compare_statistics(self, values: Mapping[str, Value]) -> None:
         if not self._statistics_tracking:
             self._statistics = None

@@ -15,6 +15,8 @@ from corosyncd.keyspace.trackers import Trackers
 from corosyncd.keyspace.values import NO_VALUE, Value
 from libcmap.messages import Notification
 
+_NOT_COMPARED = ("stats.ipcs.service", "stats.schedmiss.")
+
 
 class Tracking:
     """The trackers of all clients on one map."""
@@ -57,10 +59,13 @@ class Tracking:
 def statistics_changes(before: Mapping[str, Value], after: Mapping[str, Value]) -> Iterator[Change]:
     """What trackers of the statistics can be told of, in byte order of the names.
 
-    A modified value is given as both sides, as the stock daemon does.
+    A modified value is given as both sides, as the stock daemon does. Keys of connections and of delays come and go without a
+    word here: the former are told when it happens, the latter never, as in stock.
     """
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
+        if (old is None or new is None) and name.startswith(_NOT_COMPARED):
+            continue
         if old is None and new is not None:
             yield Change(Track.ADD, name, new, NO_VALUE)
         elif new is None and old is not None:

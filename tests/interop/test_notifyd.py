@@ -1,0 +1,83 @@
+"""corosync-notifyd from the distribution: what happens on a ring of ours is told in the same words as on a stock one."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import DEADLINE, Lab, Node
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+
+_CONNECTION = re.compile(r"0x[0-9a-f]+\.\d+\.")
+
+
+class Notifier:
+    """A notifyd that prints to its standard error; its notices are read as they come."""
+
+    def __init__(self, node: Node) -> None:
+        """Started; it looks nothing up in the DNS."""
+        self._lab = node.lab
+        self._process = node.popen("corosync-notifyd", "-f", "-o", "-n")
+
+    def notices(self, count: int) -> list[str]:
+        """The next so many, sorted: services of our daemon are processes, whose notices may overtake each other."""
+        assert self._process.stdout is not None
+        found: list[str] = []
+        while len(found) < count:
+            line = self._process.stdout.readline()
+            assert line, f"notifyd ended; it had said {found}"
+            if line.startswith("[notice] "):
+                line = line.replace(f"10.82.{self._lab.number}.", "10.82.LAB.")
+                found.append(_CONNECTION.sub("POINTER.PID.", line.removeprefix("[notice] ")).strip())
+        return sorted(found)
+
+    def end(self) -> int:
+        """Its exit status after SIGTERM."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.communicate(timeout=DEADLINE)
+        return self._process.returncode
+
+
+@pytest.fixture(params=["stock", "ours"])
+def ring(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Two nodes; without either of them there is no quorum."""
+    with Lab(2) as lab:
+        for number in lab.nodes:
+            if request.param == "stock":
+                lab.stock_node(number)
+            else:
+                lab.our_node(number)
+        lab.wait_ring({1, 2})
+        yield lab
+
+
+def test_nodes_quorum_and_programs_are_notified(ring: Lab) -> None:
+    node = ring.node(1)
+    host = node.run("hostname").stdout.strip() + "[1]"
+    notifier = Notifier(node)
+    itself = f"{host} POINTER.PID.corosync-notify is now"
+    assert notifier.notices(4) == sorted(
+        [f"{host} is now quorate", *[f"{itself} connected to corosync"] * 2, f"{itself} disconnected from corosync"]
+    )
+    node.run("corosync-cfgtool", "-s")
+    tool = f"{host} POINTER.PID.corosync-cfgtoo is now"
+    assert notifier.notices(4) == [f"{tool} connected to corosync"] * 2 + [f"{tool} disconnected from corosync"] * 2
+    assert ring.node(2).stop() == 0
+    assert notifier.notices(2) == ["10.82.LAB.2[2] ip:10.82.LAB.2 left", f"{host} has lost quorum"]
+    ring.node(2).start()
+    assert notifier.notices(2) == ["10.82.LAB.2[2] ip:10.82.LAB.2 joined", f"{host} is now quorate"]
+    ring.node(2).kill()
+    assert notifier.notices(2) == ["10.82.LAB.2[2] ip:10.82.LAB.2 left", f"{host} has lost quorum"]
+    assert notifier.end() == 0
+
+
+def test_a_daemon_that_ends_ends_its_notifier_with_an_error(ring: Lab) -> None:
+    node = ring.node(1)
+    notifier = Notifier(node)
+    notifier.notices(1)
+    assert node.stop() == 0
+    assert notifier.end() == 1
