@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from struct import pack_into
 from typing import Final
 
+from corosyncd.totem.broken_pairs import BrokenPairs
 from corosyncd.totem.core import State
 from corosyncd.totem.events import (
     Configuration,
@@ -327,6 +328,15 @@ class HastyRecovery(Distortion):
             core._core.recovery._full_rotations = FULL_ROTATIONS - 1
 
 
+class ForgivesBrokenPairs(Distortion):
+    """Brings two nodes that do not reach each other together again and again, as a daemon without the rule does."""
+
+    def meddle(self, core: Core) -> None:
+        """Forget every accusation."""
+        if isinstance(core, Ring):
+            core._core.broken_pairs = BrokenPairs(core.node_id)
+
+
 class HastyRelease(Distortion):
     """Forgets each frame as soon as it is here, whoever else may lack it."""
 
@@ -380,6 +390,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("go operational a visit early", 15, lambda _: HastyRecovery()),
         Defect("release frames that others lack", 15, lambda _: HastyRelease()),
         Defect("send more than a window", 15, lambda _: SendsTooMuch()),
+        Defect("forgive broken pairs", 22, lambda _: ForgivesBrokenPairs()),
     )
 }
 """Every defect by its name."""

@@ -27,6 +27,7 @@ from corosyncsim.checkers import (
     sync_barrier,
     total_order,
     transition,
+    transitivity,
 )
 from corosyncsim.checkers.violation import Checker, Property, Violation
 from corosyncsim.history import History
@@ -47,6 +48,7 @@ HISTORY_CHECKERS: dict[int, Checker] = {
     11: holes.check,
     13: liveness.check_delivery,
     14: liveness.check_merge,
+    22: transitivity.check,
     16: sync_barrier.check,
     17: process_groups.check,
     18: quorum.check_decisions,
@@ -74,6 +76,7 @@ PROPERTIES: dict[int, str] = {
         liveness.DELIVERY,
         liveness.MERGE,
         ring_rules.PROPERTY,
+        transitivity.PROPERTY,
         sync_barrier.PROPERTY,
         process_groups.PROPERTY,
         quorum.PROPERTY,
