@@ -15,17 +15,14 @@ from time import perf_counter
 
 from corosyncsim import timeline
 from corosyncsim.checkers import PROPERTIES
-from corosyncsim.cluster import Cluster
-from corosyncsim.defects import DEFECTS
 from corosyncsim.faults import DISTANCES, Plan, draw
 from corosyncsim.history import History
-from corosyncsim.node import MakeCore
 from corosyncsim.player import perform, told
 from corosyncsim.run import Report, execute
 from corosyncsim.scenario import BadScenario
-from corosyncsim.services import defects as services_defects
 from corosyncsim.services.swarm import with_services
 from corosyncsim.shrink import shrink
+from corosyncsim.spoiling import NAMES, Spoilt, changes, needs_services
 
 SEEDS_LIMIT = 1_000_000
 NODES_LIMIT = 16
@@ -57,8 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--frames", action="store_true", help="show every frame on the wire, too")
     replay.add_argument("--html", type=Path, metavar="FILE", help="draw the history as one HTML file instead of printing it")
     for command in (run, replay):
-        names = [*DEFECTS, *services_defects.DEFECTS]
-        command.add_argument("--defect", choices=names, metavar="NAME", help="spoil one node: " + "; ".join(names))
+        command.add_argument("--defect", choices=NAMES, metavar="NAME", help="spoil one node: " + "; ".join(NAMES))
         command.add_argument("--nodes", type=_range(2, NODES_LIMIT), default=(3, 7), metavar="FEWEST-MOST")
         command.add_argument("--minutes", type=float, default=1.0, help="simulated time with faults, each seed")
         command.add_argument(
@@ -75,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
     plan = draw(seed, options.nodes, options.minutes * 60, options.distance)
-    whole_nodes = options.level == "cluster" or options.defect in services_defects.DEFECTS
+    whole_nodes = options.level == "cluster" or (options.defect and needs_services(options.defect))
     return with_services(plan) if whole_nodes else plan
 
 
@@ -102,13 +98,15 @@ def _run(options: argparse.Namespace) -> int:
     bad = 0
     for seed in _progress(range(first, last + 1)):
         plan = _plan(options, seed)
-        report, _ = execute(plan, adapt=_spoiler(plan, options.defect), prepare=_prepare(plan, options.defect))
+        spoilt = _spoilt(plan, options.defect)
+        adapt, prepare = changes(spoilt)
+        report, _ = execute(plan, adapt=adapt, prepare=prepare)
         reports.append(report)
         bad += bool(report.violations)
         for line in told(report.violations):
             print(f"seed {seed}: {line}", flush=True)
         if report.violations and bad <= SHRUNK_LIMIT and not options.no_shrink:
-            print(_shrunk(plan, report, options.defect), flush=True)
+            print(_shrunk(plan, report, spoilt), flush=True)
     for line in summary(reports, perf_counter() - began):
         print(line)
     return 1 if bad else 0
@@ -159,21 +157,14 @@ def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
         yield "no violation"
 
 
-def _spoiler(plan: Plan, name: str | None) -> Callable[[MakeCore], MakeCore] | None:
-    """The deliberate defect of the ring of this name, in the second node of the plan."""
-    return DEFECTS[name].adapt(plan.node_ids[1]) if name in DEFECTS else None
+def _spoilt(plan: Plan, name: str | None) -> Spoilt | None:
+    """The deliberate defect of this name stands in the second node of the plan."""
+    return (name, plan.node_ids[1]) if name else None
 
 
-def _prepare(plan: Plan, name: str | None) -> Callable[[Cluster], None]:
-    """The same for a defect above the ring."""
-    return services_defects.DEFECTS[name].spoil(plan.node_ids[1]) if name in services_defects.DEFECTS else lambda cluster: None
-
-
-def _shrunk(plan: Plan, report: Report, defect: str | None) -> str:
-    if plan.services is not None:
-        return f"seed {plan.seed}: only runs of bare rings can be shrunk; replay the seed"
+def _shrunk(plan: Plan, report: Report, spoilt: Spoilt | None) -> str:
     first = report.violations[0].number
-    text = shrink(plan, first, (defect, plan.node_ids[1]) if defect else None)
+    text = shrink(plan, first, spoilt)
     return text or f"seed {plan.seed}: written down step by step the run does not violate property {first}; replay the seed"
 
 
@@ -182,13 +173,13 @@ def _replay(options: argparse.Namespace) -> int:
         return _play(options)
     plan = _plan(options, int(options.seed))
     facts = f"seed {plan.seed}: nodes {list(plan.node_ids)}, timeouts {plan.timeouts}, barrier {plan.barrier}"
-    spoiler, prepare = _spoiler(plan, options.defect), _prepare(plan, options.defect)
+    adapt, prepare = changes(_spoilt(plan, options.defect))
     if options.html:
-        report, history = execute(plan, adapt=spoiler, prepare=prepare)
+        report, history = execute(plan, adapt=adapt, prepare=prepare)
         _draw(options.html, f"seed {plan.seed}", plan, history, report)
     else:
         print(f"{facts}\n{plan.conditions}\n{plan.services or plan.load}")
-        report, _ = execute(plan, print, spoiler, frames=options.frames, prepare=prepare)
+        report, _ = execute(plan, print, adapt, frames=options.frames, prepare=prepare)
         print(f"trace digest {report.trace_digest}")
     for violation in report.violations:
         print(f"seed {plan.seed}: {violation}")

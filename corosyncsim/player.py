@@ -26,7 +26,6 @@ from dataclasses import replace
 
 from corosyncsim.checkers.violation import Violation
 from corosyncsim.cluster import Cluster
-from corosyncsim.defects import DEFECTS
 from corosyncsim.history import Delivered, Event, Failed, Installed, Message, Process
 from corosyncsim.injector import Injector
 from corosyncsim.load import Programs
@@ -34,6 +33,7 @@ from corosyncsim.payload import SMALLEST
 from corosyncsim.run import Report, judge, merge_bound, quiet_phase, raised_by
 from corosyncsim.scenario import KIND_OF_VERB, BadScenario, Block, Command, blocks, fault_of, load, plan_of, seconds, text_of
 from corosyncsim.scenario_programs import NamedPrograms
+from corosyncsim.spoiling import NAMES, changes, needs_services
 
 NOTHING = "nothing"
 USUAL_SIZE = 16
@@ -105,10 +105,13 @@ class Player:
 
     def _make(self, command: Command) -> None:
         plan, defect = plan_of(command)
-        if defect and defect[0] not in DEFECTS:
-            raise BadScenario(f"{command}: no such defect; there are {', '.join(DEFECTS)}")
-        adapt = DEFECTS[defect[0]].adapt(defect[1]) if defect else None
+        if defect and defect[0] not in NAMES:
+            raise BadScenario(f"{command}: no such defect; there are {', '.join(NAMES)}")
+        if defect and needs_services(defect[0]) and plan.services is None:
+            raise BadScenario(f"{command}: this defect is above the ring; cluster wants services=yes")
+        adapt, prepare = changes(defect)
         self.cluster = Cluster(plan, self._sink, adapt, frames=self._frames)
+        prepare(self.cluster)
         self._injector = Injector(self.cluster)
 
     def _node_ids(self, cluster: Cluster, command: Command) -> tuple[int, ...]:

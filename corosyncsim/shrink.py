@@ -15,7 +15,6 @@ from typing import Final
 
 from corosyncsim import faults
 from corosyncsim.cluster import Cluster
-from corosyncsim.defects import DEFECTS
 from corosyncsim.faults import Plan
 from corosyncsim.injector import Injector
 from corosyncsim.load import Programs
@@ -23,6 +22,7 @@ from corosyncsim.network import Conditions
 from corosyncsim.player import USUAL_SIZE, Player
 from corosyncsim.run import starts
 from corosyncsim.scenario import KIND_OF_VERB, Block, Command, cluster_of, duration, seconds, strike_of, text_of
+from corosyncsim.spoiling import Spoilt, changes
 
 RUNS_LIMIT: Final = 400
 """Candidates that are tried before the smallest so far is good enough."""
@@ -41,7 +41,7 @@ class Script:
     """A scenario of timed steps with a check at ``end`` seconds."""
 
     plan: Plan
-    defect: tuple[str, int] | None
+    defect: Spoilt | None
     steps: tuple[Command, ...]
     end: float
 
@@ -75,7 +75,7 @@ def _without(step: Command, node_id: str) -> Command | None:
     return replace(step, words=words) if words and KIND_OF_VERB.get(step.verb) in _OF_MANY else None
 
 
-def shrink(plan: Plan, number: int, defect: tuple[str, int] | None = None, runs_limit: int = RUNS_LIMIT) -> str | None:
+def shrink(plan: Plan, number: int, defect: Spoilt | None = None, runs_limit: int = RUNS_LIMIT) -> str | None:
     """The text of a short scenario that violates property ``number`` as the run of ``plan`` did.
 
     None where the run's explicit form does not violate it (chance that the steps do not carry). ``defect`` is the deliberate
@@ -93,9 +93,11 @@ def shrink(plan: Plan, number: int, defect: tuple[str, int] | None = None, runs_
     return text_of([Block([about, *map(str, commands)], played)])
 
 
-def _explicit(plan: Plan, defect: tuple[str, int] | None) -> Script:
+def _explicit(plan: Plan, defect: Spoilt | None) -> Script:
     """The plan's run, once more, with everything that its programs did written down."""
-    cluster = Cluster(plan, adapt=DEFECTS[defect[0]].adapt(defect[1]) if defect else None)
+    adapt, prepare = changes(defect)
+    cluster = Cluster(plan, adapt=adapt)
+    prepare(cluster)
     injector = Injector(cluster)
     began = starts(plan)
     for node_id, time in began.items():

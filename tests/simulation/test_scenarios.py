@@ -46,6 +46,7 @@ def test_a_scenario_that_shows_something_else_is_noticed(tmp_path: Path, capsys:
         ("cluster nodes=1,x", "nodes cannot be"),
         ("cluster speed=3", "no option speed"),
         ("cluster defect=none", "no such defect"),
+        ("cluster defect='never answer'", "services=yes"),
         ("cluster\nfly 1", "no such command"),
         ("cluster\nstart 9", "no node 9"),
         ("cluster\npause 9", "no node 9"),

@@ -83,6 +83,17 @@ def test_a_run_of_whole_nodes_shrinks_to_its_faults_and_its_load() -> None:
     assert perform(text)[0] == text
 
 
+def test_a_defect_above_the_ring_shrinks_too() -> None:
+    plan = replace(PLAN, services=Options(members=1), faults=(*PLAN.faults, Fault(0.9, swarm.KILL, 0.0, (STRUCK,), number=3)))
+    name = "claim quorum always"
+    text = shrink(plan, 18, (name, STRUCK), runs_limit=40)
+    assert text
+    played, player = perform(text)
+    assert played == text
+    assert player.report
+    assert 18 in {violation.number for violation in player.report.violations}
+
+
 def test_run_prints_a_shrunk_scenario_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", "--seeds", "1", "--nodes", "3", "--minutes", "0.05", "--defect", "drop the transitional configuration"]
     assert main(arguments) == 1
