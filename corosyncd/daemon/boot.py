@@ -18,7 +18,7 @@ from typing import Any
 from coroipc.liveness import is_dead
 from coroipc.server import files, listener
 from corosyncd.config.helper import Outcome, command, decode, environment
-from corosyncd.daemon import number_store, process
+from corosyncd.daemon import background, number_store, process
 from corosyncd.daemon.engine_links import EngineLinks, EngineSpec
 from corosyncd.daemon.fork_server import ForkServer
 from corosyncd.daemon.node import Node, Parts
@@ -111,18 +111,24 @@ class Boot:
         self._logging = False
         self._reload_task: asyncio.Task[None] | None = None
 
-    def run(self) -> int:
-        """Start, work, stop; the exit status. Raises StartError, LockError, number_store.StoreError, BindError."""
+    def run(self, caller: background.Outcome | None = None) -> int:
+        """Start, work, stop; the exit status. Raises StartError, LockError, number_store.StoreError, BindError.
+
+        A ``caller`` that waits is told of the success when nothing of this process can fail any more.
+        """
         with self._stack:
             try:
-                return self._run()
+                node = self._make()
+                if caller is not None:
+                    caller.tell(0)
+                return node.run()
             except (StartError, LockError, number_store.StoreError, BindError) as error:
                 if self._logging:
                     # In the background nobody sees what the caller prints.
                     producer.write("MAIN", "error", str(error))
                 raise
 
-    def _run(self) -> int:
+    def _make(self) -> Node:
         prepare_folders(self._settings)
         lock = PidLock(self._lock_file or Path(self._settings["run_dir"]) / "corosync.pid")
         self._stack.callback(lock.release)
@@ -186,7 +192,7 @@ class Boot:
             apply_settings=lambda keys: self._apply_settings(ring, keys),
             delays=delays,
         )
-        return Node(loop, parts).run()
+        return Node(loop, parts)
 
     def _stored(self, stored: number_store.Stored) -> tuple[int, NumberStore]:
         """A number of an earlier life, and where its successors go. Raises StoreError."""

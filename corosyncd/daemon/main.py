@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from corosyncd.config import helper
 from corosyncd.daemon import options as command_line
+from corosyncd.daemon.background import become_daemon
 from corosyncd.daemon.boot import Boot, StartError, start_failed
 from corosyncd.daemon.number_store import StoreError
 from corosyncd.daemon.pid_lock import LockError
@@ -29,28 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     if options.test:
         print("Corosync Cluster Engine exiting normally: the configuration is good", file=sys.stderr)
         return 0
-    if not options.foreground:
-        become_daemon()
+    caller = None if options.foreground else become_daemon()
     try:
-        return Boot(outcome, options.file, options.strict, options.lock_file).run()
+        return Boot(outcome, options.file, options.strict, options.lock_file).run(caller)
     except (StartError, LockError, StoreError, BindError) as error:
         message, status = start_failed(error)
-        print(f"corosyncd: {message}", file=sys.stderr)
+        if caller is None:
+            print(f"corosyncd: {message}", file=sys.stderr)
+        else:
+            caller.tell(status, f"corosyncd: {message}")
         return status
-
-
-def become_daemon() -> None:
-    """Go on in the background, in a session of its own; the caller's process ends with status 0."""
-    if os.fork() > 0:
-        os._exit(0)
-    os.setsid()
-    if os.fork() > 0:
-        os._exit(0)
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    if null > 2:
-        os.close(null)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Options:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with stock's exit status for a wrong command line."""
+    """argparse with stock's exit status for a wrong command line; the help has the same, since stock's -h is one."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -35,9 +35,16 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(EXIT_USAGE)
 
 
+class _Help(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.print_help(sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
 def parse(arguments: list[str]) -> Options:
-    """Raises SystemExit(1) with a usage text on standard error for a wrong command line."""
-    parser = _Parser(prog="corosyncd", description="Corosync's cluster engine.")
+    """Raises SystemExit(1) with a text on standard error for -h and for a wrong command line."""
+    parser = _Parser(prog="corosyncd", description="Corosync's cluster engine.", add_help=False)
+    parser.add_argument("-h", action=_Help, nargs=0, help="show this help")
     parser.add_argument(
         "-c", dest="file", type=Path, default=DEFAULT_FILE, metavar="FILE", help=f"configuration (default {DEFAULT_FILE})"
     )

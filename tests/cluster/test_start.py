@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -97,14 +99,39 @@ def test_a_port_in_use_is_named(cluster: Cluster, node: Node) -> None:
     assert lines == [f"corosyncd: cannot bind UDP {node.address} port {cluster.port}: Address already in use"]
 
 
-def test_in_the_background_the_log_says_why(cluster: Cluster, node: Node) -> None:
+def test_in_the_background_the_caller_and_the_log_say_why(cluster: Cluster, node: Node) -> None:
     logfile = node.folder / "corosync.log"
     cluster.configure(node, logging={"to_stderr": "no", "to_logfile": "yes", "logfile": str(logfile)})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind((node.address, cluster.port))
-        assert command(node).returncode == 0
+        done = command(node)
         eventually(lambda: not node.family(), f"the end of {node.family()}", node.log)
-    assert f"cannot bind UDP {node.address} port {cluster.port}: Address already in use" in logfile.read_text()
+    reason = f"cannot bind UDP {node.address} port {cluster.port}: Address already in use"
+    assert (done.returncode, done.stderr) == (TOTEM, f"corosyncd: {reason}\n")
+    assert reason in logfile.read_text()
+
+
+def test_in_the_background_a_second_daemon_is_refused_to_its_caller(cluster: Cluster) -> None:
+    first, second = cluster
+    done = command(first)
+    assert (done.returncode, done.stderr) == (0, "")
+    eventually(lambda: "corosyncd: votequorum" in first.family().values(), "its engines", first.log)
+    pid_file = first.folder / "corosync.pid"
+    cluster.configure(second, system={"run_dir": str(first.folder)})
+    done = command(second)
+    assert (done.returncode, done.stderr) == (
+        RUNNING,
+        f"corosyncd: Another Corosync instance is already running (it holds {pid_file}).\n",
+    )
+    os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    eventually(lambda: not first.family(), "the end of the first", first.log)
+
+
+@pytest.mark.parametrize("option", ["-h", "-Z"])
+def test_help_and_a_wrong_option_end_with_stock_s_status(node: Node, option: str) -> None:
+    done = command(node, option)
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert done.stderr.startswith("usage: corosyncd ")
 
 
 def test_an_address_that_is_not_the_hosts_is_named(cluster: Cluster, node: Node) -> None:
