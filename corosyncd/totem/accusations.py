@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from corosyncd.totem.timeouts import Parameters
-from corosyncd.totem.wire import MembJoin
+from corosyncd.totem.wire import MAXIMUM_NODES, MembJoin
 
 FULL_WAIT: Final = 0.9
 """Of the consensus timeout: what the accused told earlier may belong to a wait that began anew."""
@@ -66,14 +66,15 @@ class Accusations:
 
     def heard(self, node: int) -> None:
         """A frame of another ring came from this node."""
-        self._seen.add(node)
+        if len(self._seen) < MAXIMUM_NODES:
+            self._seen.add(node)
 
     def observe(self, join: MembJoin, parameters: Parameters, now: float) -> Accused:
         """Note a join, and whom its sender accuses with it although this node heard them. Who accuses me as well hears nobody."""
         sender = join.system_from
-        if not join.nodeid or sender == self._node_id:
+        if not join.nodeid or sender == self._node_id or (sender not in self._told and len(self._told) >= MAXIMUM_NODES):
             return NOBODY
-        self._seen.add(sender)
+        self.heard(sender)
         proc, failed = frozenset(join.proc), frozenset(join.failed)
         if self._node_id in proc and self._node_id not in failed:
             self._answered.add(sender)

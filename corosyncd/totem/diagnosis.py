@@ -15,7 +15,7 @@ from corosyncd.log.rate_limit import RateLimit
 from corosyncd.totem.ordering import SortQueue
 from corosyncd.totem.outbox import Outbox
 from corosyncd.totem.sequence import precedes
-from corosyncd.totem.wire import MCAST, SIGNATURES, Reason
+from corosyncd.totem.wire import MAXIMUM_NODES, MCAST, SIGNATURES, Reason
 
 INTERVAL: Final = 60.0
 """Seconds between two warnings on one subject."""
@@ -114,6 +114,8 @@ class Diagnosis:
             for seq, frame in frames.items():
                 if seq not in lacking:
                     node = _originator(frame)
+                    if node not in self._on_time and len(self._on_time) >= MAXIMUM_NODES:
+                        continue
                     self._on_time[node] = max(self._on_time.get(node, 0), len(frame))
         for seq in [seq for seq in lacking if seq in frames or not precedes(queue.aru, seq)]:
             del lacking[seq]
@@ -129,6 +131,8 @@ class Diagnosis:
             )
 
     def _came_late(self, node: int, size: int, now: float) -> None:
+        if node not in self._late and len(self._late) >= MAXIMUM_NODES:
+            return
         sizes = self._late.setdefault(node, [])
         sizes.append(size)
         spell = self._many("late", node, LATE_FRAMES, SPELL, now)

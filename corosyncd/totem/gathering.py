@@ -38,6 +38,7 @@ def enter_gather(core: Core, reason: GatherReason, now: float) -> None:
     core.recovery = None
     core.membership.restart()
     victims.leave_out(core, now)
+    core.diagnosis.lacking.clear()
     core.port_watch.gather(core.membership.accused(), now)
     timers = core.timers
     timers.stop_ring()

@@ -9,7 +9,7 @@ import pytest
 from corosyncd.totem.accusations import NOBODY, Accusations, Accused
 from corosyncd.totem.broken_pairs import FIRST_BACKOFF, LONGEST_BACKOFF, MAXIMUM_RECORDS, BrokenPairs, Ends
 from corosyncd.totem.timeouts import derive
-from corosyncd.totem.wire import MembJoin
+from corosyncd.totem.wire import MAXIMUM_NODES, MembJoin
 
 PARAMETERS = derive({}, 3)
 ROW = 10.0
@@ -99,6 +99,13 @@ def test_a_node_whose_joins_do_not_name_this_one_has_not_answered() -> None:
     accusations.observe(MembJoin(0, 1, 0, 1, 8, (1, 2), ()), PARAMETERS, 0.0)
     accusations.observe(MembJoin(0, 3, 0, 3, 8, (1, 3), ()), PARAMETERS, 0.0)
     assert accusations.unanswered([1, 3, 4, 5]) == [3, 4]
+
+
+def test_joins_in_the_names_of_endless_nodes_are_forgotten() -> None:
+    accusations = Accusations(2)
+    for node in range(10, 10 + 2 * MAXIMUM_NODES):
+        accusations.observe(MembJoin(0, node, 0, node, 8, ALL, ()), PARAMETERS, 0.0)
+    assert accusations.never_heard([10, 9 + MAXIMUM_NODES, 10 + MAXIMUM_NODES]) == [10 + MAXIMUM_NODES]
 
 
 def broken(*accusations: tuple[int, tuple[int, ...]], node: int = 2, rounds: int = 2) -> BrokenPairs:
