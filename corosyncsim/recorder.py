@@ -97,7 +97,7 @@ class Recorder:
     def refused(self, process: Process, peer: int, offender: int) -> None:
         """Word came to a process that what it sent to a peer was refused, by the peer's own host or by another (0)."""
         if self.trace.wanted:
-            self.trace.write(str(process), f"hears from {offender or 'the way'} that {peer}'s port is closed")
+            self.trace.frame(str(process), f"hears from {offender or 'the way'} that {peer}'s port is closed")
 
     def submitted(self, message: Message, body: bytes) -> None:
         """A program at the message's sender handed it over."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import zip_longest
 from typing import Any, Final
 
 from corosyncd.totem.events import ConfigurationKind
 from corosyncsim.checkers.violation import Violation
 from corosyncsim.history import Delivered, Failed, History, Installed, Process, Strike
+from corosyncsim.services.journal import Death, Decided, Heard, Journal
 
 _PLACE: Final = "@DATA@"
 _PLACES: Final = 6
@@ -49,8 +51,11 @@ def _fault(strike: Strike, end: float) -> Json:
 
 def _node(history: History, node_id: int, end: float) -> Json:
     lives = [process for process in history.events if process.node_id == node_id]
+    above = [] if history.services is None else [event for process in lives for event in history.services.nodes.get(process, [])]
     return {
         "id": node_id,
+        "quorate": list(_quorate(history, lives, end)),
+        "deaths": [[round(e.time, _PLACES), f"{e.engine} dies", e.reason] for e in above if isinstance(e, Death)],
         "blocks": [block for process in lives for block in _blocks(history, process, end)],
         "downs": list(_downs(history, lives, end)),
         "pauses": [
@@ -63,7 +68,7 @@ def _node(history: History, node_id: int, end: float) -> Json:
 def _blocks(history: History, process: Process, end: float) -> Iterator[Json]:
     """What the process was in, configuration by configuration; the first transitional one, of nobody, is left out."""
     events = [event for event in history.events[process] if isinstance(event, Installed | Failed)]
-    for event, following in zip(events, [*events[1:], None], strict=True):
+    for event, following in zip_longest(events, events[1:]):
         until = following.time if following else end
         if isinstance(event, Installed) and event.members:
             yield {
@@ -88,8 +93,43 @@ def _downs(history: History, lives: Sequence[Process], end: float) -> Iterator[t
     yield round(since, _PLACES), round(end, _PLACES), how
 
 
+def _quorate(history: History, lives: Sequence[Process], end: float) -> Iterator[tuple[float, float]]:
+    """When the node had quorum, as its quorum engine was told; nothing on a bare ring."""
+    if history.services is None:
+        return
+    for process in lives:
+        events = history.events[process]
+        over = events[-1].time if events and isinstance(events[-1], Failed) else end
+        decided = [event for event in history.services.nodes.get(process, []) if isinstance(event, Decided)]
+        for event, following in zip_longest(decided, decided[1:]):
+            if event.quorate:
+                yield round(event.time, _PLACES), round(following.time if following else over, _PLACES)
+
+
+def _group_messages(journal: Journal) -> list[Json]:
+    """What members of groups said, and who heard it when; bodies are told apart by their senders and checksums."""
+    messages: dict[tuple[int, int, int], Json] = {}
+    for client in journal.clients:
+        for number, sent in enumerate(client.sent):
+            messages[client.node_id, client.pid, sent.digest] = {
+                "name": f"{client}#{number}",
+                "node": client.node_id,
+                "size": sent.size,
+                "where": f"to group {(client.group or b'').decode(errors='replace')}",
+                "time": round(sent.time, _PLACES),
+                "delivered": [],
+            }
+    for client in journal.clients:
+        for entry in client.entries:
+            if isinstance(entry, Heard) and (message := messages.get((*entry.sender, entry.digest))):
+                message["delivered"].append((client.node_id, round(entry.time, _PLACES)))
+    return list(messages.values())
+
+
 def _messages(history: History) -> list[Json]:
     """What was sent, and who delivered it when."""
+    if history.services is not None:
+        return _group_messages(history.services)
     delivered: dict[object, list[tuple[int, float]]] = {}
     for process, events in history.events.items():
         for event in events:
@@ -100,7 +140,7 @@ def _messages(history: History) -> list[Json]:
             "name": str(message),
             "node": message.sender.node_id,
             "size": history.submitted[message].size,
-            "ring": str(sent.ring),
+            "where": f"on {sent.ring}",
             "time": round(sent.time, _PLACES),
             "delivered": delivered.get(message, []),
         }

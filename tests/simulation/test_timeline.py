@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +14,11 @@ from corosyncsim import faults, timeline
 from corosyncsim.__main__ import main
 from corosyncsim.defects import DEFECTS
 from corosyncsim.faults import Fault, Load, Plan
-from corosyncsim.history import Installed
+from corosyncsim.history import History, Installed, Process
 from corosyncsim.network import Conditions
 from corosyncsim.run import execute
+from corosyncsim.services import swarm
+from corosyncsim.services.options import Options
 
 PLAN = Plan(
     seed=3,
@@ -28,11 +32,10 @@ PLAN = Plan(
 )
 
 
-def data(page: str) -> dict[str, list[dict[str, object]]]:
+def data(page: str) -> Any:
     found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert found
-    decoded: dict[str, list[dict[str, object]]] = json.loads(found[1])
-    return decoded
+    return json.loads(found[1])
 
 
 def test_a_page_holds_the_configurations_faults_deaths_pauses_and_messages_of_the_run() -> None:
@@ -61,6 +64,26 @@ def test_a_page_shows_where_a_property_was_violated() -> None:
     (violation, *_) = data(timeline.draw("a run", "", history, report.violations, report.simulated))["violations"]
     assert (violation["node"], violation["number"]) == (2, 2)
     assert str(report.violations[0]) == violation["text"]
+
+
+def test_a_page_of_whole_nodes_shows_quorum_the_deaths_of_engines_and_the_messages_of_groups() -> None:
+    kill = Fault(1.5, swarm.KILL, 0.0, (1,), number=swarm.NAMES.index("cpg"))
+    report, history = execute(replace(PLAN, faults=(*PLAN.faults, kill), services=Options(members=1)))
+    drawn = data(timeline.draw("a run", "", history, report.violations, report.simulated))
+    one, two, _ = drawn["nodes"]
+    assert [what for _, what, _ in one["deaths"]] == ["cpg dies"]
+    assert two["deaths"] == []
+    assert all(0.0 < start <= end <= report.simulated for node in drawn["nodes"] for start, end in node["quorate"])
+    assert len(two["quorate"]) >= 2
+    assert len(drawn["messages"]) == report.messages
+    assert 0 < sum(len(message["delivered"]) for message in drawn["messages"]) <= report.deliveries
+
+
+def test_a_page_of_a_node_that_has_installed_nothing_is_drawn() -> None:
+    report, history = execute(replace(PLAN, faults=(), duration=0.01))
+    early = History(events={Process(1, 1): []}, started={Process(1, 1): 0.0})
+    assert data(timeline.draw("a run", "", early, (), 0.1))["nodes"]
+    assert data(timeline.draw("a run", "", history, report.violations, report.simulated))["nodes"]
 
 
 def test_a_page_needs_nothing_but_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
