@@ -170,7 +170,10 @@ class Executive:
         self.sync.start(transitional, change.members, change.ring_id, local)
 
     def _withdraw_round(self) -> None:
-        """What the round that ends here has not sent is of no use to the next one."""
+        """What the round that ends here has not sent is of no use to the next one.
+
+        The ring has dropped what it had when the configuration was made; the last messages before it may have brought about more.
+        """
         self.ring.withdraw(BARRIER_TAG)
         for service in self.router.services:
             self.ring.withdraw(SYNC_TAG + service)

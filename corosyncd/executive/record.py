@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any
 
 from corosyncd.totem.events import NO_RING, RingId
+from corosyncd.totem.packing import ROUND_TAG
 
 CREDIT_LIMIT = 2 * 1024 * 1024 + 256 * 1024
 """Bytes of NORMAL messages that one engine may have waiting for the ring: two of the largest messages and room for small ones."""
@@ -22,9 +23,9 @@ READY_LIMIT = 5.0
 DEATH_LIMIT = 3
 """So many deaths of one engine within ``DEATH_WINDOW`` seconds end the node."""
 DEATH_WINDOW = 60.0
-SYNC_TAG = 64
+SYNC_TAG = ROUND_TAG
 """Tags of queued messages: a service id for ordinary ones, this plus the service id for those of a round."""
-BARRIER_TAG = 128
+BARRIER_TAG = SYNC_TAG + 64
 
 
 class Phase(Enum):

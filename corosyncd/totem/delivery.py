@@ -90,6 +90,8 @@ class Delivery:
                 self._assembly.barrier_seen = False
             elif item.kind is ConfigurationKind.TRANSITIONAL:
                 self._packer.use(Queue.SYNC)
+                # Here, not when the executive hears of it: the token that opens the ring takes frames along at once.
+                self._packer.end_round()
                 self._assembly.forget(item.left)
                 self._outbox.configuration(item)
             else:

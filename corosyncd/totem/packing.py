@@ -21,6 +21,8 @@ MAXIMUM_MESSAGE: Final = 1 << 20
 """Bytes of group header and body: the assembly buffers of stock peers hold little more, and they abort on an overrun."""
 QUEUE_LIMIT: Final = 128 << 20
 """Bytes in one queue. The executive's credits stop senders long before; this bounds what a defect there can do."""
+ROUND_TAG: Final = 64
+"""Messages with this tag or a higher one belong to the synchronisation in which they were queued."""
 MESSAGES_A_RUN: Final = 512
 """A run is released as a whole, so this bounds how many sent messages it keeps alive."""
 SPLIT_FRACTION: Final = 8
@@ -141,6 +143,12 @@ class Packer:
     def withdraw(self, tag: int) -> int:
         """Drop the messages of a tag, in both queues, of which no fragment has left; returns how many."""
         return sum(self._withdraw(line, tag) for line in self._lines)
+
+    def end_round(self) -> None:
+        """A configuration ends the open synchronisation: what is queued for it, and has not begun to leave, is of no use."""
+        line = self._lines[Queue.SYNC]
+        for tag in {run.tag for run in line.runs if run.tag >= ROUND_TAG}:
+            self._withdraw(line, tag)
 
     def _withdraw(self, line: _Line, tag: int) -> int:
         kept: deque[_Run] = deque()

@@ -18,7 +18,7 @@ from corosyncd.engines.quorum.engine import QuorumEngine
 from corosyncd.engines.votequorum.engine import VoteQuorumEngine
 from corosyncd.executive.router import Router
 from corosyncd.keyspace.values import Value
-from corosyncd.totem.events import RingId
+from corosyncd.totem.events import Group, Queue, RingId
 from corosyncsim.cluster import Cluster
 from corosyncsim.services.population import Population
 from corosyncsim.services.stack import SETTINGS_PREFIX, Port, Stack
@@ -138,8 +138,12 @@ def _hasty(stack: Stack) -> None:
 
 
 class _KeepsEverything(Port):
-    def withdraw(self, tag: int) -> int:
-        return 0
+    """Queues sync data as if it belonged to no round."""
+
+    def submit(
+        self, group: Group, messages: Sequence[bytes], queue: Queue = Queue.NORMAL, tag: int = 0, now: float = 0.0
+    ) -> None:
+        super().submit(group, messages, queue, 0 if queue is Queue.SYNC else tag, now)
 
 
 class _NeverForms(Port):

@@ -39,11 +39,16 @@ class RoundWatch:
                 if _kind(message) in SYNC_DATA:
                     self._rounds.setdefault((node_id, bytes(message)), set()).add(ring_id)
 
-    def departed(self, node_id: int, unfinished: bytes) -> None:
-        """A node leaves a ring with this message partly sent: who comes to the next one has missed its beginning."""
-        if _kind(unfinished) == MCAST:
-            _, length, pid = _MCAST.unpack_from(unfinished)
-            self._journal.cut.add(((node_id, pid), length, crc32(unfinished[_MCAST_DATA : _MCAST_DATA + length])))
+    def departed(self, node_id: int, unfinished: Sequence[bytes]) -> None:
+        """A node leaves a ring with these messages partly sent. Who comes to the next one has missed their beginning; and sync
+        data that has begun to leave cannot be withdrawn: what the next round says comes behind it and replaces it."""
+        for message in unfinished:
+            kind = _kind(message)
+            if kind == MCAST:
+                _, length, pid = _MCAST.unpack_from(message)
+                self._journal.cut.add(((node_id, pid), length, crc32(message[_MCAST_DATA : _MCAST_DATA + length])))
+            elif kind in SYNC_DATA:
+                self._rounds.pop((node_id, bytes(message)), None)
 
     def delivered(
         self, time: float, node_id: int, ring_id: RingId, messages: Sequence[tuple[int, Group, bytes]], *, in_process: bool

@@ -66,12 +66,10 @@ class _Link:
         self.outbox = Outbox(Direction.TO_ENGINE)
 
 
-def _unfinished(core: Core) -> bytes:
-    """The message of engines that a ring has sent a part of, without its group header; empty without one."""
-    if not isinstance(core, Ring):
-        return b""
-    line = core._core.packer._lines[Queue.NORMAL]
-    return line.open[len(GROUP_HEADERS[Group.ENGINES]) :] if line.fragment else b""
+def _unfinished(core: Core) -> list[bytes]:
+    """The messages of engines that a ring has sent a part of, at most one a queue, without their group header."""
+    lines = core._core.packer._lines if isinstance(core, Ring) else ()
+    return [line.open[len(GROUP_HEADERS[Group.ENGINES]) :] for line in lines if line.fragment]
 
 
 class Port:
@@ -137,6 +135,8 @@ class Stack:
         for name, value in runtime_keys.triggers():
             space.set(name, value, client=False)
         self._synchronised = NO_RING
+        self._open: list[bytes] = []
+        """What was partly sent when the last step ended: in one step the ring may come to a configuration and send the rest on it."""
         self.executive = Executive(
             node.node_id,
             Port(self, core),
@@ -170,7 +170,7 @@ class Stack:
         if configuration.kind is ConfigurationKind.REGULAR:
             self.synchronising = True
         else:
-            self.services.rounds.departed(self.node.node_id, _unfinished(self.core))
+            self.services.rounds.departed(self.node.node_id, self._open)
             self.services.happened(self.process, Departed(self.services.kernel.now, self.executive.ring_id))
         self.executive.configuration(configuration, now)
         return False
@@ -178,6 +178,7 @@ class Stack:
     def advance(self, now: float) -> None:
         """Carry out what the executive wants, and write what it says."""
         executive = self.executive
+        self._open = _unfinished(self.core)
         executive.ring_advanced(now)
         if not executive.sync.in_process and self._synchronised != executive.ring_id:
             self._synchronised = executive.ring_id

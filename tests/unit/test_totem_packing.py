@@ -12,7 +12,7 @@ from corosyncd.totem import packing, wire
 from corosyncd.totem.assembly import NORMAL_SET, Assembly
 from corosyncd.totem.events import Group, Queue, RingId
 from corosyncd.totem.outbox import Outbox
-from corosyncd.totem.packing import MAXIMUM_MESSAGE, Packer, QueueFull
+from corosyncd.totem.packing import MAXIMUM_MESSAGE, ROUND_TAG, Packer, QueueFull
 from corosyncd.totem.statistics import Statistics
 from corosyncd.totem.wire import Mcast, Packed, Reason
 from tests.unit.pcap import udp_payloads
@@ -235,6 +235,18 @@ def test_messages_up_to_1_mib_come_out_as_they_went_in(sizes: list[int]) -> None
     messages = [bytes([index + 1]) * size for index, size in enumerate(sizes)]
     sender.submit(Group.ENGINES, messages, Queue.NORMAL, 0)
     assert bodies(receiver.accept(*sender.take(10**6, 1, 0, RING))) == messages
+
+
+def test_a_configuration_drops_what_was_queued_for_the_round_before_it_and_keeps_the_rest() -> None:
+    sender, receiver = packer(), Receiver()
+    sender.submit(Group.ENGINES, [b"round"], Queue.SYNC, ROUND_TAG + 2)
+    sender.submit(Group.ENGINES, [b"poll"], Queue.SYNC, 5)
+    sender.submit(Group.ENGINES, [b"leave"], Queue.NORMAL, 2)
+    sender.end_round()
+    sender.use(Queue.SYNC)
+    assert bodies(receiver.accept(*sender.take(10, 1, 0, RING))) == [b"poll"]
+    sender.use(Queue.NORMAL)
+    assert bodies(receiver.accept(*sender.take(10, 2, 0, RING))) == [b"leave"]
 
 
 # Throw-away (§2.4)
