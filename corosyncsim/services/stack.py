@@ -136,7 +136,7 @@ class Stack:
             space.set(name, value, client=False)
         self._synchronised = NO_RING
         self._open: list[bytes] = []
-        """What was partly sent when the last step ended: in one step the ring may come to a configuration and send the rest on it."""
+        """What was partly sent when the last step ended: the ring may come to a configuration and send the rest in one step."""
         self.executive = Executive(
             node.node_id,
             Port(self, core),
