@@ -175,15 +175,24 @@ def _orders(steps: Sequence[Sequence[Step]]) -> tuple[_Predecessors, _Had]:
 
 
 def _holes(number: int, sequence: Sequence[Step], predecessors: _Predecessors, had: _Had) -> dict[RingId, int]:
-    """The index of the first step behind a hole, by ring. A program's first item on a ring that it joined is not behind one."""
+    """The index of the first step behind a hole, by ring. A program's first item on a ring that it joined is not behind one.
+
+    Nor is what follows the first messages of a sender that came from elsewhere, which may have begun before (see ``groups``).
+    """
     found: dict[RingId, int] = {}
-    joined: RingId | None = None
+    strangers: frozenset[Address] = frozenset()
+    joined = False
     for index, ring_id, item in _items(sequence):
-        if joined is None:
-            joined = ring_id
-            continue
-        if item is not None and ring_id not in found and not predecessors.get((ring_id, item), set()) <= had[number, ring_id]:
-            found[ring_id] = index
+        step = sequence[index]
+        if isinstance(step, View) and step.by_ring:
+            strangers = step.members - step.companions
+        elif item is not None and joined and ring_id not in found:
+            missing = predecessors.get((ring_id, item), set()) - had[number, ring_id]
+            if any(isinstance(each, ViewKey) or each[0] not in strangers for each in missing):
+                found[ring_id] = index
+        if isinstance(step, Spoken):
+            strangers -= {step.sender}
+        joined = True
     return found
 
 
