@@ -13,13 +13,11 @@ from corosyncsim.checkers.violation import Violation
 from corosyncsim.history import History, Installed, Message, Process, Quiet, Ring
 
 
-def of_programs(members: Sequence[Member], quiet: Quiet) -> Iterator[tuple[Violation, Member | None]]:
-    """Virtual synchrony as the programs of the group saw it, and at which program it was broken."""
+def of_programs(members: Sequence[Member], quiet: Quiet) -> Iterator[Violation]:
+    """Virtual synchrony as the programs of the group saw it; a violation's node id is the program's number in ``members``, from 1."""
     programs = [member.program for member in members]
-    history = groups.read(programs, quiet)
-    for violation in (*check_history(history), *group_changes.check(programs)):
-        known = 1 <= violation.node_id <= len(members)
-        yield violation, members[violation.node_id - 1] if known else None
+    yield from check_history(groups.read(programs, quiet))
+    yield from group_changes.check(programs)
 
 
 def undelivered(members: Sequence[Member]) -> tuple[tuple[Process, Message], ...]:

@@ -20,6 +20,7 @@ from chaos.leaks import Ledger, left_in_shared_memory
 from chaos.plan import Kind, draw
 from chaos.transcripts import Transcript, beliefs
 from corosyncsim.checkers.quorum import Belief, longest_overlap
+from corosyncsim.checkers.violation import Violation
 from corosyncsim.history import Quiet
 from tests.interop.transcripts import compile_participant
 from tests.lab import CHECKOUT, Lab, Node
@@ -207,8 +208,8 @@ class Trial:
         self.outcome.overlap_seconds = longest_overlap(told)
         self.outcome.rings = len({belief.ring_id for belief in told})
         found = [*injector.complaints, *crowd.complaints()]
-        for violation, member in judgement.of_programs(crowd.all, quiet):
-            self._enter(number, str(violation), violation.number, member)
+        for violation in judgement.of_programs(crowd.all, quiet):
+            self._enter(number, violation, crowd.all)
         for violation in judgement.of_nodes(told, self._plan.ours + self._plan.stock):
             self.outcome.violations.append(f"round {number}: {violation}")
         self.outcome.violations += [f"round {number}: {complaint}" for complaint in found]
@@ -218,13 +219,13 @@ class Trial:
                 if "Traceback" in path.read_text(errors="replace"):
                     self.outcome.violations.append(f"round {number}: an exception in {path.name} of node {node_number}")
 
-    def _enter(self, number: int, text: str, property_number: int, member: Member | None) -> None:
-        at = f" [{member}]" if member is not None else ""
-        excuse = excuses.find(property_number, member.node.number in self._stock) if member is not None else None
+    def _enter(self, number: int, violation: Violation, members: Sequence[Member]) -> None:
+        excuse = excuses.find(violation, members, self._stock)
         if excuse is not None:
             self.outcome.excused[excuse] += 1
-        else:
-            self.outcome.violations.append(f"round {number}: {text}{at}")
+            return
+        at = f" [{members[violation.node_id - 1]}]" if 1 <= violation.node_id <= len(members) else ""
+        self.outcome.violations.append(f"round {number}: {violation}{at}")
 
     def _look_for_leaks(self, lab: Lab) -> None:
         for number in self._ours:

@@ -1,0 +1,1 @@
+"""Hostile input for everything that decodes what it is sent: ``make fuzz``."""

@@ -1,0 +1,26 @@
+"""What is fuzzed: one module each, from a single frame to a whole engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fuzz.target import Target
+from fuzz.targets.assembly import AssemblyTarget
+from fuzz.targets.executive import ExecutiveTarget
+from fuzz.targets.frames import FramesTarget
+from fuzz.targets.link import LinkTarget
+from fuzz.targets.requests import RequestsTarget
+from fuzz.targets.ring import RingTarget
+from fuzz.targets.ring_messages import RingMessagesTarget
+
+TARGETS: Final[dict[str, Callable[[], Target]]] = {
+    "frames": FramesTarget,
+    "assembly": AssemblyTarget,
+    "ring": RingTarget,
+    "ring messages": RingMessagesTarget,
+    "executive": ExecutiveTarget,
+    "requests": RequestsTarget,
+    "link": LinkTarget,
+}
+"""By the names of the command line."""
