@@ -140,7 +140,7 @@ class Crowd:
         member.read(self.origin)
         if ended:
             self._note_end(member, now)
-        elif sending and member.members and member.own_delivered and now >= member.ready_at:
+        elif sending and not member.expected_end and member.members and member.own_delivered and now >= member.ready_at:
             sizes = self._random.choice(SIZES)
             count = self._random.randint(*BATCH) if sizes is not SIZES[-1] else self._random.randint(1, LARGE_BATCH)
             member.send(count, self._random.randint(*sizes))

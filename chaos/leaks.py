@@ -19,7 +19,7 @@ from tests.lab import Node
 DESCRIPTORS_GROWTH: Final = 4
 MEMORY_GROWTH_KIB: Final = 8 << 10
 """Proportional set size of one process. Python's allocator keeps what a busy moment needed; a leak goes on growing past it."""
-_SHARED_MEMORY: Final = re.compile(r"qb-(?:corosync-)?(\d+)(?:-(\d+))?-.*|(?:sem\.)?corosyncd?-(\d+)-.*")
+_SHARED_MEMORY: Final = re.compile(r"qb-(\d+)-(\d+)-\d+-.{6}|(?:sem\.)?corosyncd-(\d+)-.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,21 @@ def _holding(pid: int) -> Holding:
     return Holding(len(list(Path(f"/proc/{pid}/fd").iterdir())), memory)
 
 
-def left_in_shared_memory(servers: set[int], clients: set[int]) -> list[str]:
-    """Names in /dev/shm that belong to these daemons' processes or to connections of these programs."""
+def left_in_shared_memory(living: set[int], ended: set[int]) -> list[str]:
+    """Names in /dev/shm that hold a connection of a dead program to one of the ``living`` servers, or anything of ``ended`` ones.
+
+    Process ids come back: what belongs to a process that lives now is its own.
+    """
     left = []
     for path in Path("/dev/shm").iterdir():
         match = _SHARED_MEMORY.fullmatch(path.name)
-        if match and ({int(pid) for pid in (match[1], match[3]) if pid} & servers or (match[2] and int(match[2]) in clients)):
+        if match is None:
+            continue
+        server, client = int(match[1] or match[3]), match[2]
+        if (server in living and client is not None and not _lives(int(client))) or (server in ended and not _lives(server)):
             left.append(path.name)
     return left
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()

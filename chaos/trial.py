@@ -15,7 +15,7 @@ from typing import Final
 
 from chaos import excuses, judgement
 from chaos.crowd import KINDS, Crowd, Member
-from chaos.injector import Injector
+from chaos.injector import Injector, family
 from chaos.leaks import Ledger, left_in_shared_memory
 from chaos.plan import Kind, draw
 from chaos.transcripts import Transcript, beliefs
@@ -33,6 +33,8 @@ WARM_UP_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 120.0
 """Within that the cluster must be one after the last fault, and again as long to deliver everything. Generous: the machine's load
 is not our matter; what never happens shows all the same."""
+CLEAN_UP_SECONDS: Final = 30.0
+"""For engines to remove the files of programs that have ended."""
 STEP_SECONDS: Final = 0.02
 
 
@@ -94,7 +96,6 @@ class Trial:
         self.outcome = Outcome()
         self._ledger = Ledger()
         self._servers: set[int] = set()
-        self._clients: set[int] = set()
 
     def run(self) -> Outcome:
         """Raises LabError where the lab cannot be built."""
@@ -141,7 +142,6 @@ class Trial:
         quiet = self._quiet(crowd, injector, watchers)
         self._judge(number, crowd, injector, watchers, quiet)
         crowd.end()
-        self._clients |= {member.process.pid for member in crowd.all}
         self._servers |= injector.servers
         if not self.outcome.violations:
             self._look_for_leaks(lab)
@@ -172,7 +172,7 @@ class Trial:
         drained_at = None
         if one_at is not None:
             for member in crowd.live():
-                if member.own_delivered:
+                if member.own_delivered and not member.expected_end:
                     member.send(1, 100)
             drained_at = wait(lambda: not judgement.undelivered(crowd.all), sending=False)
         missing = judgement.undelivered(crowd.all) if one_at is not None and drained_at is None else ()
@@ -230,19 +230,22 @@ class Trial:
     def _look_for_leaks(self, lab: Lab) -> None:
         for number in self._ours:
             self.outcome.violations += self._ledger.look(lab.node(number))
-        stock = {process.pid for number in self._stock if (process := lab.node(number).process) is not None}
         self._servers |= self._ledger.first.keys()
-        for name in left_in_shared_memory(set(), self._clients):
-            if int(name.split("-")[1]) not in stock:
-                self.outcome.violations.append(f"left in /dev/shm: {name}")
+        living = {pid for number in self._ours for pid in family(lab.node(number))}
+        self._complain_of_shared_memory(living, self._servers - living)
+
+    def _complain_of_shared_memory(self, living: set[int], ended: set[int]) -> None:
+        deadline = time.monotonic() + CLEAN_UP_SECONDS
+        while (left := left_in_shared_memory(living, ended)) and time.monotonic() < deadline:
+            time.sleep(STEP_SECONDS)
+        self.outcome.violations += [f"left in /dev/shm: {name}" for name in left]
 
     def _stop(self, lab: Lab) -> None:
         """Everything in order, and then nothing of ours is left."""
         for number in self._ours:
             if (status := lab.node(number).stop()) != 0:
                 self.outcome.violations.append(f"node {number} ended with status {status} when it was stopped")
-        for name in left_in_shared_memory(self._servers, self._clients if not self._stock else set()):
-            self.outcome.violations.append(f"left in /dev/shm at the end: {name}")
+        self._complain_of_shared_memory(set(), self._servers)
 
     # Account
 

@@ -1,4 +1,4 @@
-"""One real engine behind its real host, started, synchronised and with one client: what the other two nodes and a program could send.
+"""One real engine behind its real host, started, synchronised and with one client, for whatever others could send.
 
 What it multicasts comes back to it, as the ring would bring it.
 """

@@ -1,8 +1,8 @@
 """The claims that hold for every hostile input, and the interface of what is fuzzed.
 
-A target takes one input as bytes and raises nothing but ``Finding``. Whatever else escapes is a finding too. Each input begins from
-the same state, so an input alone reproduces what it did. Bounds have names; time is the processor time of this thread, which other
-load on the machine does not touch.
+A target takes one input as bytes and raises nothing but ``Finding``. Whatever else escapes is a finding too. Each input begins
+from the same state, so an input alone reproduces what it did. Bounds have names; time is the processor time of this thread, which
+other load on the machine does not touch.
 """
 
 from __future__ import annotations

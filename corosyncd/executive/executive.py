@@ -190,6 +190,7 @@ class Executive:
             try:
                 self.sync.deliver(source, body)
             except ValueError as error:
+                self.router.dropped["malformed_sync"] += 1
                 self.log("SYNC", "warning", f"dropped a malformed message of node {source}: {error}")
         self.router.flush(now)
         self._throttle()

@@ -26,7 +26,9 @@ class Router:
     def __init__(self) -> None:
         """No engine yet."""
         self.services: dict[int, EngineRecord] = {}
-        self.dropped: dict[str, int] = {"short": 0, "unknown_service": 0, "unknown_function": 0, "foreign_service": 0}
+        reasons = ("short", "unknown_service", "unknown_function", "foreign_service", "malformed_sync")
+        self.dropped: dict[str, int] = dict.fromkeys(reasons, 0)
+        self.held_bytes = 0
         self.held_bytes = 0
         self._batches: dict[EngineRecord, list[tuple[int, int, bytes]]] = {}
         self._holding = False

@@ -45,7 +45,8 @@ def _joined(frames: list[bytes]) -> bytes:
 
 
 def _cut(data: bytes) -> list[bytes]:
-    frames, position = [], 0
+    frames: list[bytes] = []
+    position = 0
     while position + 2 <= len(data) and len(frames) < FRAMES_EACH:
         size = int.from_bytes(data[position : position + 2], "little")
         frames.append(data[position + 2 : position + 2 + size])

@@ -1,4 +1,4 @@
-"""Frames of the link between executive and engine: a frame, or ValueError; and a frame that was read is written the same again."""
+"""Frames of the link between executive and engine: a frame or ValueError, and a frame that was read is written the same again."""
 
 from __future__ import annotations
 

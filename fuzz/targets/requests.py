@@ -71,7 +71,8 @@ def _request(identifier: int, body: bytes) -> bytes:
 
 
 def _cut(data: bytes) -> list[bytes]:
-    requests, position = [], 0
+    requests: list[bytes] = []
+    position = 0
     while position + 2 <= len(data) and len(requests) < REQUESTS_EACH:
         size = int.from_bytes(data[position : position + 2], "little")
         requests.append(data[position + 2 : position + 2 + size])
