@@ -24,6 +24,8 @@ GAVE_UP: Final = 15
 DEATHS_SECONDS: Final = 75.0
 """An engine that we struck so often within that time may end its node: a third death in a minute does, and the supervisor may add
 deaths of its own where a loaded machine keeps a successor from being ready in time."""
+READY_SECONDS: Final = 20.0
+"""A daemon that is told to end before it listens to signals ends by the signal, having done nothing yet."""
 RESTART_AFTER_END_SECONDS: Final = 1.0
 
 
@@ -49,6 +51,7 @@ class Injector:
         self._down: set[int] = set()
         self._stopping: dict[int, float] = {}
         """Nodes on their way to an orderly end, and since when."""
+        self._started: dict[int, float] = {}
         self._paused: set[int] = set()
         self._rules: dict[int, dict[int, Callable[[], None]]] = {}
         self._parted = False
@@ -131,6 +134,7 @@ class Injector:
         if node.process is None:
             self._down.discard(number)
             node.start()
+            self._started[number] = self.now
             self.note(f"node {number} starts (pid {node.process.pid if node.process else 0})")
 
     def _ended(self, number: int) -> None:
@@ -139,7 +143,8 @@ class Injector:
         self._down.add(number)
         asked = self._stopping.pop(number, None) is not None
         self.note(f"node {number} has ended with status {status}")
-        if asked and status == 0:
+        unready = self.now - self._started.get(number, -READY_SECONDS) < READY_SECONDS
+        if asked and (status == 0 or (status == -signal.SIGTERM and unready)):
             return  # Its start is scheduled.
         if number in self._ours and self.now - self._struck.get(number, -DEATHS_SECONDS) < DEATHS_SECONDS and status == GAVE_UP:
             self.gave_up += 1

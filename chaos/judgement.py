@@ -14,7 +14,7 @@ from corosyncsim.history import History, Installed, Message, Process, Quiet, Rin
 
 
 def of_programs(members: Sequence[Member], quiet: Quiet) -> Iterator[Violation]:
-    """Virtual synchrony as the programs of the group saw it; a violation's node id is the program's place in ``members``, from 1."""
+    """Virtual synchrony as the programs of the group saw it; its node id is the place in ``members``, from 1."""
     programs = [member.program for member in members]
     yield from check_history(groups.read(programs, quiet))
     yield from group_changes.check(programs)

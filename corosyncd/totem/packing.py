@@ -85,7 +85,7 @@ class _Run:
 class _Line:
     """One send queue, with the message that is only partly sent."""
 
-    __slots__ = ("cost", "fragment", "offset", "open", "runs", "waiting")
+    __slots__ = ("cost", "fragment", "offset", "open", "runs", "split_by_ring", "waiting")
 
     def __init__(self) -> None:
         self.runs: deque[_Run] = deque()
@@ -96,6 +96,8 @@ class _Line:
         self.offset = 0
         self.fragment = 0
         """The ``fragmented`` number of the last frame: 0 when no message is open, else 1..255."""
+        self.split_by_ring = False
+        """The open message began on an earlier ring: who was not there throws away all frames up to one that no message leaves."""
         self.waiting: dict[int, int] = {}
         """Tag → bytes of bodies of which not everything has left."""
 
@@ -116,6 +118,9 @@ class Packer:
         """From now on frames are made of this queue's messages; the other one waits."""
         self.in_use = queue
         self._line = self._lines[queue]
+        if queue is Queue.SYNC:
+            for line in self._lines:
+                line.split_by_ring = line.fragment > 0
 
     def set_net_mtu(self, net_mtu: int) -> None:
         """Bytes of payload in a frame, for the frames made from now on."""
@@ -212,6 +217,10 @@ class Packer:
         parts: list[bytes] = []
         if line.fragment:
             room = self._end_open(line, room, lengths, parts)
+            if line.split_by_ring:
+                # Nothing else is in this frame, so that nothing but this message is lost to those who come from elsewhere.
+                line.split_by_ring = False
+                return lengths, parts, -1
         runs = line.runs
         while runs:
             run = runs[0]

@@ -1,4 +1,4 @@
-"""Hostile input, as much as fits a test run; ``make fuzz`` does the same by the million. The claims are those of ``fuzz.target``."""
+"""Hostile input, as much as fits a test run; ``make fuzz`` does the same by the million. The claims are in ``fuzz.target``."""
 
 from __future__ import annotations
 
