@@ -4,8 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+MINUTES ?= 30
+OURS    ?= 5
+STOCK   ?= 0
+INPUTS  ?= 200000
+SEED    ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports check interop bench format clean
+.PHONY: help setup demo test lint types imports check interop chaos fuzz bench format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +43,12 @@ check: lint types imports test  ## everything that needs neither root nor packag
 
 interop: $(STAMP)  ## against the distribution's corosync: needs root, iproute2 and corosync (see tests/interop)
 	$(BIN)/python -m pytest tests/interop
+
+chaos: $(STAMP)  ## real daemons under random faults, judged by the simulator's checkers: MINUTES=30 SEED= OURS=5 STOCK=0; needs what interop needs
+	$(BIN)/python -m chaos --minutes $(MINUTES) --ours $(OURS) --stock $(STOCK) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(STAMP)  ## hostile input for everything that decodes: INPUTS=200000 SEED=1; coverage-guided as well where atheris is installed
+	$(BIN)/python -m fuzz --inputs $(INPUTS) --seed $(or $(SEED),1)
 
 bench: $(STAMP)  ## our cluster and a stock one in turn, same C client: needs what interop needs, and gcc
 	$(BIN)/python -m bench

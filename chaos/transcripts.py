@@ -66,7 +66,7 @@ def beliefs(node_id: int, lines: list[list[str]], origin: float, end: float) -> 
     """What a node's watcher was told, each with the time until which it was the last word; times are counted from ``origin``."""
     found: list[Belief] = []
     times = [float(words[0]) - origin for words in lines]
-    for words, begins, ends in zip(lines, times, [*times[1:], end], strict=True):
+    for words, begins, ends in zip(lines, times, [*times[1:], end], strict=False):
         if words[1] == "quorum":
             members = frozenset(map(int, words[4:]))
             found.append(Belief(node_id, begins, ends, words[2] == "yes", ring_id(words[3]), members))

@@ -81,7 +81,8 @@ def ordinary() -> Tale:
     tale.change((1, 2), joined=[3], of_a_round=True)
     tale.change([3], joined=[1, 2], of_a_round=True)
     tale.ring(RingId(1, 20), 1, 2, 3)
-    tale.say(2, 20, 1, 2, 3)
+    for sender in (1, 2, 3):
+        tale.say(sender, 40 + sender, 1, 2, 3)
     return tale
 
 

@@ -165,6 +165,17 @@ def test_a_cut_message_goes_on_where_it_was_when_its_queue_is_served_again() -> 
     assert bodies(receiver.accept(*sender.take(17, 6, 0, RING))) == [bytes(4000)]
 
 
+def test_behind_a_message_that_a_ring_change_cut_the_frame_ends_and_a_newcomer_loses_that_one_alone() -> None:
+    sender, newcomer = packer(), Receiver()
+    sender.submit(Group.ENGINES, [bytes(3000), b"small", b"next"], Queue.NORMAL, 0)
+    begun = sender.take(1, 1, 0, RING)
+    sender.use(Queue.SYNC)
+    sender.use(Queue.NORMAL)
+    later = sender.take(10, 1, 1, RingId(1, 9))
+    assert bodies(newcomer.accept(*later)) == [b"small", b"next"]
+    assert bodies(Receiver().accept(*begun, *later)) == [bytes(3000), b"small", b"next"]
+
+
 def test_queued_bytes_fall_when_the_last_fragment_has_left() -> None:
     sender = packer()
     sender.submit(Group.ENGINES, [bytes(100), bytes(3000)], Queue.NORMAL, 5)
