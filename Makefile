@@ -44,7 +44,7 @@ check: lint types imports test  ## everything that needs neither root nor packag
 interop: $(STAMP)  ## against the distribution's corosync: needs root, iproute2 and corosync (see tests/interop)
 	$(BIN)/python -m pytest tests/interop
 
-chaos: $(STAMP)  ## real daemons under random faults, judged by the simulator's checkers: MINUTES=30 SEED= OURS=5 STOCK=0; needs what interop needs
+chaos: $(STAMP)  ## real daemons under random faults, judged by checkers: MINUTES=30 OURS=5 STOCK=0 SEED=; needs what interop needs
 	$(BIN)/python -m chaos --minutes $(MINUTES) --ours $(OURS) --stock $(STOCK) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(STAMP)  ## hostile input for everything that decodes: INPUTS=200000 SEED=1; coverage-guided as well where atheris is installed

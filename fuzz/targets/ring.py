@@ -93,7 +93,8 @@ class RingTarget:
 def _counted(ring: Ring) -> int:
     """What was dropped for a reason, and what was received, by type."""
     statistics = ring.statistics
-    return sum(statistics.dropped.values()) + sum(getattr(statistics, name) for name in COUNTERS if name.endswith("_rx"))
+    received: int = sum(getattr(statistics, name) for name in COUNTERS if name.endswith("_rx"))
+    return received + sum(statistics.dropped.values())
 
 
 def _malformed(frame: bytes) -> bool:
