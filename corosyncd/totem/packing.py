@@ -97,7 +97,7 @@ class _Line:
         self.fragment = 0
         """The ``fragmented`` number of the last frame: 0 when no message is open, else 1..255."""
         self.split_by_ring = False
-        """The open message began on an earlier ring: who was not there throws away all frames up to one that no message leaves."""
+        """The open message began on an earlier ring: whoever was not there throws away frames up to one that ends it."""
         self.waiting: dict[int, int] = {}
         """Tag → bytes of bodies of which not everything has left."""
 
