@@ -6,6 +6,7 @@ Exit status: 0 when every property held, 1 when one was violated, 2 for a missin
 from __future__ import annotations
 
 import argparse
+import itertools
 import signal
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def main() -> int:
         return EXIT_MISSING
     signal.signal(signal.SIGTERM, _terminated)  # As an exception, so that everything is removed.
     plan = Plan(options.seed, options.minutes, options.ours, options.stock)
-    results = options.results / f"seed-{plan.seed}"
+    results = _unused(options.results / f"seed-{plan.seed}")
     print(f"seed {plan.seed}: {plan.ours} nodes of ours, {plan.stock} stock nodes, {plan.minutes:g} minutes", flush=True)
     try:
         outcome = Trial(plan, results, lambda text: print(text, flush=True)).run()
@@ -64,6 +65,12 @@ def _options() -> argparse.Namespace:
     if options.minutes <= 0 or min(options.ours, options.stock) < 0 or not 2 <= options.ours + options.stock <= NODES_LIMIT:
         parser.error(f"minutes must be above 0, and there must be 2 to {NODES_LIMIT} nodes")
     return options
+
+
+def _unused(path: Path) -> Path:
+    """The path, or with a number behind it: what an earlier violation left is kept."""
+    names = itertools.chain([path], (path.with_name(f"{path.name}.{number}") for number in itertools.count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def _show(outcome: Outcome) -> None:

@@ -184,8 +184,9 @@ def _holes(number: int, sequence: Sequence[Step], predecessors: _Predecessors, h
     joined = False
     for index, ring_id, item in _items(sequence):
         step = sequence[index]
-        if isinstance(step, View) and step.by_ring:
-            strangers = step.members - step.companions
+        if isinstance(step, View) and (step.by_ring or not joined):
+            # Whoever joins knows nothing of where its node came from.
+            strangers = step.members - step.companions if step.by_ring else step.members
         elif item is not None and joined and ring_id not in found:
             missing = predecessors.get((ring_id, item), set()) - had[number, ring_id]
             if any(isinstance(each, ViewKey) or each[0] not in strangers for each in missing):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import takewhile
 from typing import Final, TypeVar
 
 from corosyncd.totem.events import ConfigurationKind, RingId
@@ -173,15 +174,16 @@ class _Reader:
 
     def _find_late_beginnings(self) -> None:
         """First messages of a sender on a ring that are missing at those who came from elsewhere: they began before it."""
-        arrivals: dict[RingId, dict[Process, Ring]] = {}
-        """The view from which each process came to a ring."""
+        arrivals: dict[RingId, dict[Process, tuple[Ring, int]]] = {}
+        """The view from which each process came to a ring, and the place in the order from which it was in the group there."""
         delivered: dict[Process, set[Message]] = {}
         for process, steps in self._lives.items():
             previous = NO_RING
             delivered[process] = {self._message(step) for step in steps if isinstance(step, Spoken)}
             for view in (step for step in steps if isinstance(step, View)):
-                if view.by_ring:
-                    arrivals.setdefault(view.key.ring_id, {})[process] = previous
+                if view.by_ring or previous == NO_RING:
+                    begin = 0 if view.by_ring else self._ranks[self._names[view.key]]
+                    arrivals.setdefault(view.key.ring_id, {})[process] = previous, begin
                 previous = self._names[view.key]
         last = {process: self._last_view(steps) for process, steps in self._lives.items()}
         streams: dict[tuple[RingId, Process], list[Message]] = {}
@@ -190,15 +192,19 @@ class _Reader:
             streams.setdefault((ring_id, message.sender), []).append(message)
         for (ring_id, sender), stream in streams.items():
             came = arrivals.get(ring_id, {})
-            origin = came.get(sender, last.get(sender, NO_RING))
-            missing = 0
-            for process, previous in came.items():
+            origin = came[sender][0] if sender in came else last.get(sender, NO_RING)
+            late: set[Message] = set()
+            for process, (previous, begin) in came.items():
                 if previous != origin:
-                    has = delivered[process]
-                    missing = max(missing, next((at for at, message in enumerate(stream) if message in has), len(stream)))
-            for message in stream[:missing]:
+                    late.update(self._missing_first(stream, begin, delivered[process]))
+            for message in late:
                 if origin != self._sent[message].ring:
                     self._sent[message] = self._sent[message]._replace(begun_on=origin)
+
+    def _missing_first(self, stream: Sequence[Message], begin: int, has: set[Message]) -> Iterator[Message]:
+        """The messages from a place in the order on, up to the first that a process has."""
+        mine = (message for message in stream if self._sent[message].position[0] > begin)
+        return takewhile(lambda message: message not in has, mine)
 
     def _last_view(self, steps: Sequence[View | Spoken]) -> Ring:
         return next((self._names[step.key] for step in reversed(steps) if isinstance(step, View)), NO_RING)

@@ -29,7 +29,6 @@ class Router:
         reasons = ("short", "unknown_service", "unknown_function", "foreign_service", "malformed_sync")
         self.dropped: dict[str, int] = dict.fromkeys(reasons, 0)
         self.held_bytes = 0
-        self.held_bytes = 0
         self._batches: dict[EngineRecord, list[tuple[int, int, bytes]]] = {}
         self._holding = False
 

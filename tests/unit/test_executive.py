@@ -237,13 +237,9 @@ def test_messages_that_no_engine_takes_are_counted_by_reason() -> None:
     executive = cluster.nodes[0].executive
     for body in (b"short", (60 << 16).to_bytes(16, "little"), ((2 << 16) | 9).to_bytes(16, "little")):
         executive.router.add(1, body)
-<<<<<<< HEAD
-    assert executive.router.dropped == {"short": 1, "unknown_service": 1, "unknown_function": 1, "foreign_service": 0}
-=======
     executive.deliver([(1, Group.SYNC, b"neither barrier nor service list")], 1.0)
-    counted = {"short": 1, "unknown service": 1, "unknown function": 1, "foreign service": 0, "malformed sync": 1}
+    counted = {"short": 1, "unknown_service": 1, "unknown_function": 1, "foreign_service": 0, "malformed_sync": 1}
     assert executive.router.dropped == counted
->>>>>>> 259a76a (Malformed synchronisation messages are counted; the changelog)
 
 
 def test_a_quorum_decision_is_confirmed_only_after_the_quorum_engine_has_told_its_clients() -> None:
