@@ -225,10 +225,10 @@ class Node:
         return "\n".join(texts)
 
     def members(self) -> frozenset[int]:
-        """The node ids that this node's daemon counts as members; empty while it does not answer."""
+        """The node ids that this node's daemon counts as members; empty while it does not answer. Row 0 is a quorum device."""
         output = self.run("corosync-quorumtool", "-l", "-i", check=False).stdout
         rows = (line.split() for line in output.splitlines())
-        return frozenset(int(row[0]) for row in rows if row and row[0].isdecimal())
+        return frozenset(int(row[0]) for row in rows if row and row[0].isdecimal() and row[0] != "0")
 
     def wait_members(self, expected: Collection[int], timeout: float = DEADLINE) -> None:
         """Until this node sees exactly these members."""

@@ -51,6 +51,7 @@ class EngineRecord:
         "credit_granted",
         "credit_taken",
         "deaths",
+        "deaths_in_all",
         "functions",
         "gate_ring",
         "kept",
@@ -100,6 +101,7 @@ class EngineRecord:
         self.owes_since: float | None = None
         """When it was first asked for the thing it still owes; None when it owes nothing."""
         self.deaths: deque[float] = deque(maxlen=DEATH_LIMIT)
+        self.deaths_in_all = 0
         self.kept: bytes | None = None
         self.rx: list[int] = []
         self.tx: list[int] = []

@@ -17,6 +17,8 @@ from corosyncd.executive.record import (
     EngineRecord,
     Phase,
 )
+from corosyncd.keyspace.runtime_keys import engine_deaths
+from corosyncd.keyspace.values import uint32
 from corosyncd.link.vocabulary import ToEngine
 from corosyncd.totem.events import NO_RING
 
@@ -139,6 +141,8 @@ class Supervision:
             engine.hand_over(kept_on, sum(len(body) for _source, _function, body in kept_on), executive.now)
             engine.owes_since = None
         engine.deaths.append(executive.now)
+        engine.deaths_in_all += 1
+        executive.keys.publish([(engine_deaths(engine.name), uint32(engine.deaths_in_all))])
         if engine.crash_policy == "leave":
             self.shutdown(f"engine {engine.name} died and its crash policy is to leave", EXIT_FATAL)
         elif len(engine.deaths) >= DEATH_LIMIT and executive.now - engine.deaths[0] < DEATH_WINDOW:

@@ -13,6 +13,7 @@ EXPECTED_VOTES_BARRIER = "runtime.votequorum.ev_tracking_barrier"
 READ_ONLY_PREFIXES = (
     "internal_configuration.",
     "runtime.services.",
+    "runtime.engines.",
     "runtime.config.",
     "runtime.totem.",
     "uidgid.config.",

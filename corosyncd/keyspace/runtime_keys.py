@@ -103,6 +103,11 @@ def message_counter(service_name: str, function: int, direction: str) -> str:
     return f"runtime.services.{service_name}.{function}.{direction}"
 
 
+def engine_deaths(name: str) -> str:
+    """Name of the count of an engine's deaths since the node's start; the key appears with the first."""
+    return f"runtime.engines.{name}.deaths"
+
+
 def service_names(service_id: int) -> list[str]:
     """The keys to delete when an engine is unloaded; its counters stay."""
     return [f"internal_configuration.service.{service_id}.{leaf}" for leaf in ("name", "ver")]

@@ -93,11 +93,11 @@ class Pacemaker:
         master, self._master = self._running(), None
         master.kill()
         master.wait(DEADLINE)
-        children = self._processes()
+        children = self.processes()
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not self._processes(), f"{self.name}: the end of Pacemaker", explain=self.node.log)
+        wait_until(lambda: not self.processes(), f"{self.name}: the end of Pacemaker", explain=self.node.log)
         for pid in (master.pid, *children):
             remove_shared_memory(pid)
 
@@ -117,14 +117,15 @@ class Pacemaker:
             raise LabError(f"{self.name}: Pacemaker does not run")
         return self._master
 
-    def _processes(self) -> list[int]:
-        """The process ids of Pacemaker's daemons on this node."""
-        pids = []
+    def processes(self) -> dict[int, str]:
+        """Pacemaker's daemons on this node: their names (15 characters of them) by process id."""
+        found = {}
         for pid in map(int, execute("ip", "netns", "pids", self.node.namespace).stdout.split()):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if Path(f"/proc/{pid}/comm").read_text().startswith("pacemaker"):
-                    pids.append(pid)
-        return pids
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                if name.startswith("pacemaker"):
+                    found[pid] = name
+        return found
 
     # What the node's administrator sees
 

@@ -24,8 +24,9 @@ from libcpg import Cpg
 from libquorum import NodeListNotification, Quorum, QuorumNotification, Track
 from libvotequorum import Votequorum
 from tests.interop.clients import Clients
+from tests.interop.processes import engine, family
 from tests.interop.transcripts import MEMBERS, Member, left_of
-from tests.lab import DEADLINE, Lab, LabError, Node, execute, wait_until
+from tests.lab import DEADLINE, Lab, LabError, Node, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
@@ -86,27 +87,6 @@ def members(ours: Node, program: Path) -> Iterator[list[Member]]:
         for member in started:
             member.wait_group(each.address for each in started)
         yield started
-
-
-def family(node: Node) -> dict[int, str]:
-    """Pid and title of the daemon's processes that live."""
-    found = {}
-    for pid in map(int, execute("ip", "netns", "pids", node.namespace).stdout.split()):
-        with contextlib.suppress(OSError):
-            title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            if title.startswith("corosyncd: "):
-                found[pid] = title
-    return found
-
-
-def engine(node: Node, name: str) -> int:
-    """The pid of an engine's process."""
-
-    def probe() -> list[int]:
-        node.check_alive()
-        return [pid for pid, title in family(node).items() if title == f"corosyncd: {name}"]
-
-    return wait_until(probe, f"engine {name}", DEADLINE, node.log)[0]
 
 
 def wait_served(node: Node, name: str) -> float:

@@ -7,7 +7,9 @@ another, quorum for membership, cfg to hear of a shutdown. Every test leaves thr
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +18,8 @@ import pytest
 from coroipc.errors import Status
 from tests.interop.clients import NODES
 from tests.interop.pacemaker import Pacemaker, missing_packages
-from tests.lab import Lab
+from tests.interop.processes import engine
+from tests.lab import Lab, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
 
@@ -188,6 +191,46 @@ def test_a_resource_survives_its_node(cluster: Cluster) -> None:
         victim.node.wait_members(NODES)
         victim.start()
         cluster.wait_online()
+
+
+def test_every_node_stays_or_comes_back_online_when_an_engine_of_ours_is_killed(cluster: Cluster) -> None:
+    """Pacemaker's daemons end when they lose cpg, and their master starts them again; votequorum they do not use themselves."""
+    struck = cluster.nodes["node2"]
+    first, *_ = cluster.nodes.values()
+    cluster.send(struck.name)
+    controllers = controllers_of(struck)
+    os.kill(engine(struck.node, "cpg"), signal.SIGKILL)
+    wait_until(lambda: not controllers & controllers_of(struck), "the end of the controller", explain=struck.node.log)
+    joined = ("S_NOT_DC", "S_IDLE")
+    struck.wait(f"crmadmin --status {struck.name}", lambda output: any(state in output for state in joined), "its return")
+    check_everything_runs(cluster)
+    ring = ring_id(first)
+    os.kill(engine(struck.node, "votequorum"), signal.SIGKILL)
+    for node in cluster.nodes.values():
+        wait_until(lambda node=node: ring_id(node) not in ("", ring), "another ring", explain=node.node.log)  # type: ignore[misc]
+    check_everything_runs(cluster)
+
+
+def controllers_of(node: Pacemaker) -> set[int]:
+    """The process ids of a node's controller: one, or none while it is started again."""
+    return {pid for pid, name in node.processes().items() if name == "pacemaker-contr"}
+
+
+def ring_id(node: Pacemaker) -> str:
+    """The ring that a node's programs know; empty while the daemon does not tell."""
+    found = re.search(r"Ring ID: +(\S+)", node.node.run("corosync-quorumtool", "-s", check=False).stdout)
+    return found[1] if found else ""
+
+
+def check_everything_runs(cluster: Cluster) -> None:
+    """Every node is online and a member in every node's eyes, with quorum, and all find the resource on the same one."""
+    cluster.wait_online()
+    place = cluster.wait_settled()
+    members = [f"{number} node{number} member" for number in NODES]
+    for node in cluster.nodes.values():
+        node.wait("crm_node -l", lambda output: sorted(output.splitlines()) == members, "every node a member")
+        node.wait("crm_node -q", lambda output: output.strip() == "1", "quorum")
+        node.wait(LOCATE, lambda output: located(output) == place, f"the resource on {place}")
 
 
 def test_a_node_that_is_cut_off_gives_its_resource_up_and_comes_back(cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ from corosyncd.engines import wire as ring
 from corosyncd.engines.cfg import CfgEngine, wire
 from corosyncd.engines.cfg.engine import REQUESTS_OPEN
 from corosyncd.engines.cfg.wire import Function
-from corosyncd.engines.engine import Client
+from corosyncd.engines.engine import Client, KeyChange
 from corosyncd.engines.wire import Source
 from corosyncd.keyspace.values import Value, text, uint8, uint32
 from libcfg.messages import (
@@ -498,3 +498,13 @@ def test_a_client_with_too_many_open_requests_is_disconnected(node: Node, progra
     assert node.host.disconnected == []
     program.answers(RELOAD_CONFIG_REQUEST.pack())
     assert [client for client, _ in node.host.disconnected] == [program.client]
+
+
+def test_the_death_of_cpg_ends_the_connections_that_track_shutdown_and_no_others(node: Node) -> None:
+    tracker, other = Program(node).track(), Program(node)
+    for name, ended in (("votequorum", []), ("cpg", [tracker.client])):
+        _, change = node.host.map.set(f"runtime.engines.{name}.deaths", uint32(1), client=False)
+        assert change is not None
+        node.engine.keys_changed([KeyChange(*change)])
+        assert [client for client, _ in node.host.disconnected] == ended
+    assert other.status(LOCAL_GET_REQUEST.pack()) == Status.OK

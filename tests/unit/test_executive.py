@@ -331,6 +331,7 @@ def test_an_idle_engine_that_dies_comes_back_with_what_it_kept_and_the_ring_is_f
     cluster.settle()
     assert SpawnEngine("votequorum", b"state", True) in node.actions
     assert node.ring.gathers == 1
+    assert node.space.get("runtime.engines.votequorum.deaths") == uint32(1)
 
 
 def test_an_engine_without_sync_state_comes_back_without_a_new_ring() -> None:

@@ -14,8 +14,9 @@ from coroipc.layouts import status_response
 from corosyncd.engines.cfg import nodes, wire
 from corosyncd.engines.cfg.shutdown import DEFAULT_TIMEOUT_MS, Vote
 from corosyncd.engines.cfg.wire import Function
-from corosyncd.engines.engine import Client, Description, Engine, Host
+from corosyncd.engines.engine import Client, Description, Engine, Host, KeyChange
 from corosyncd.engines.wire import Source
+from corosyncd.keyspace.runtime_keys import engine_deaths
 from corosyncd.keyspace.values import Value
 from libcfg.messages import (
     NODE_STATUS_VERSION,
@@ -42,6 +43,7 @@ REQUESTS_OPEN = 32
 """Requests of one client that wait for an answer; libcfg never has more than one, and a client past this is disconnected."""
 
 _VOTE_TIMER = "shutdown vote"
+CPG_DEATHS = engine_deaths("cpg")
 
 
 class Connection:
@@ -71,7 +73,7 @@ class CfgEngine(Engine):
         flow_controlled=frozenset(
             set(Request) - {Request.GET_NODE_ADDRS, Request.LOCAL_GET, Request.REOPEN_LOG_FILES, Request.NODE_STATUS_GET}
         ),
-        tracked=("cfg.", "nodelist.", "runtime.members.", "totem."),
+        tracked=("cfg.", "nodelist.", "runtime.members.", "totem.", CPG_DEATHS),
     )
 
     def __init__(self, host: Host, kept: bytes | None = None) -> None:
@@ -111,6 +113,17 @@ class CfgEngine(Engine):
         if self._vote is not None and self._vote.requester == client.identifier:
             self._end_vote()
         self._stop_tracking(connection)
+
+    def keys_changed(self, changes: list[KeyChange]) -> None:
+        """The death of the cpg engine ends the connections that track shutdown.
+
+        Pacemaker's master has no other sign that its daemons, which end for want of cpg, can be started again: where a signal
+        interrupts its one attempt to connect to cpg, it waits for this connection to end and come back, as with stock daemons.
+        """
+        if any(change.name == CPG_DEATHS for change in changes):
+            for connection in list(self._connections.values()):
+                if connection.tracks:
+                    self.host.disconnect(connection.client, "the cpg engine has died")
 
     def request(self, client: Client, request_id: int, body: bytes) -> None:
         """Answer now, or when the vote, the reload or the statistics are there."""
