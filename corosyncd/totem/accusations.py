@@ -9,9 +9,9 @@ accused had other sets by then). Source: reference totem.md §3.4.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from corosyncd.totem.timeouts import Parameters
 from corosyncd.totem.wire import MAXIMUM_NODES, MembJoin
@@ -32,19 +32,6 @@ class _Told:
     waits_since: float
     """When they were heard first with this ring sequence: a ring that failed to form begins the wait anew."""
     last: float
-
-
-class Accused(NamedTuple):
-    """Whom a node accuses although this node heard them.
-
-    Who accuses a node later than somebody else believes him, as members do: ``victims`` sees to it that he is later.
-    """
-
-    by_timeout: Sequence[int]
-    later: Sequence[int]
-
-
-NOBODY: Final = Accused((), ())
 
 
 class Accusations:
@@ -69,11 +56,15 @@ class Accusations:
         if len(self._seen) < MAXIMUM_NODES:
             self._seen.add(node)
 
-    def observe(self, join: MembJoin, parameters: Parameters, now: float) -> Accused:
-        """Note a join, and whom its sender accuses with it although this node heard them. Who accuses me as well hears nobody."""
+    def observe(self, join: MembJoin, parameters: Parameters, now: float) -> list[int]:
+        """Note a join; whom its sender accuses by timeout with it, although this node heard them.
+
+        Who accuses a node later than somebody else believes him, as members do: ``victims`` sees to it that he is later. Who
+        accuses me as well hears nobody.
+        """
         sender = join.system_from
         if not join.nodeid or sender == self._node_id or (sender not in self._told and len(self._told) >= MAXIMUM_NODES):
-            return NOBODY
+            return []
         self.heard(sender)
         proc, failed = frozenset(join.proc), frozenset(join.failed)
         if self._node_id in proc and self._node_id not in failed:
@@ -83,14 +74,13 @@ class Accusations:
             before.last = now
             if before.ring_seq != join.ring_seq:
                 before.ring_seq, before.waits_since = join.ring_seq, now
-            return NOBODY
+            return []
         self._told[sender] = _Told(proc, failed, join.ring_seq, now, now, now)
         if before is None or self._node_id in failed:
-            return NOBODY
+            return []
         accused = (failed & before.proc) - before.failed - {sender}
-        heard = sorted(node for node in accused if self._heard_meanwhile(node, before, parameters, now))
-        first = [node for node in heard if self._nobody_accused(node, now - parameters.join / 2)]
-        return Accused(first, [node for node in heard if node not in first])
+        heard = [node for node in accused if self._heard_meanwhile(node, before, parameters, now)]
+        return sorted(node for node in heard if self._nobody_accused(node, now - parameters.join / 2))
 
     def _heard_meanwhile(self, node: int, before: _Told, parameters: Parameters, now: float) -> bool:
         """Whether ``node`` told the accuser's sets, at least twice, while the accuser waited."""

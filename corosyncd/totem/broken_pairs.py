@@ -104,14 +104,12 @@ class Standing(NamedTuple):
 class BrokenPairs:
     """The broken pairs that one node knows of, and whom it ignores for them."""
 
-    __slots__ = ("_gather", "_node_id", "followed", "pairs", "silent")
+    __slots__ = ("_gather", "_node_id", "pairs", "silent")
 
     def __init__(self, node_id: int) -> None:
         self._node_id = node_id
         self._gather = 0
         self.pairs: dict[Ends, Record] = {}
-        self.followed: dict[Ends, Record] = {}
-        """Members, and nodes that they leave out although this node hears them."""
         self.silent: dict[int, Record] = {}
         """Nodes that are heard but never answer."""
 
@@ -135,14 +133,6 @@ class BrokenPairs:
         for ends, record in self.pairs.items():
             if record.backoff and self._node_id not in ends:
                 record.victim = max(ends, key=lambda end: (count[end], end))
-
-    def follow(self, member: int, nodes: Iterable[int], row: float, now: float) -> None:
-        """A member of my ring has left out nodes that this node hears, for what it knows of others: twice, and so do I."""
-        _prune(self.followed, row, now)
-        for node in nodes:
-            record = self.followed.setdefault(Ends(min(member, node), max(member, node)), Record(victim=node))
-            if record.see(self._gather, row, now):
-                record.back_off(now)
 
     def out_of_reach(self, nodes: Iterable[int], row: float, now: float) -> list[Broken]:
         """This node waited in vain for nodes of which only others spoke: a broken pair that it is an end of."""
@@ -175,7 +165,7 @@ class BrokenPairs:
         return {record.victim for record in self._records() if record.until > now and record.victim}
 
     def _records(self) -> list[Record]:
-        return [*self.pairs.values(), *self.followed.values(), *self.silent.values()]
+        return [*self.pairs.values(), *self.silent.values()]
 
     def standing(self, now: float) -> list[Standing]:
         """What has been found broken and not been seen whole since."""
@@ -206,12 +196,11 @@ class BrokenPairs:
     def installed(self, members: Collection[int], now: float) -> None:
         """A configuration: who is in it together can talk."""
         self._gather += 1
-        for pairs in (self.pairs, self.followed):
-            for ends in [ends for ends in pairs if ends.low in members and ends.high in members]:
-                del pairs[ends]
-            for ends, record in pairs.items():
-                other = ends.low if record.victim == ends.high else ends.high
-                record.apart_since = inf if other in members else min(record.apart_since, now)
+        for ends in [ends for ends in self.pairs if ends.low in members and ends.high in members]:
+            del self.pairs[ends]
+        for ends, record in self.pairs.items():
+            other = ends.low if record.victim == ends.high else ends.high
+            record.apart_since = inf if other in members else min(record.apart_since, now)
         for node in [node for node in self.silent if node in members]:
             del self.silent[node]
 

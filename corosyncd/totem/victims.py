@@ -41,12 +41,10 @@ def observe(core: Core, join: MembJoin, now: float) -> bool:
     """Learn from a join how others reach each other; False if its sender is ignored."""
     pairs, sender, node = core.broken_pairs, join.system_from, core.node_id
     accused = core.accusations.observe(join, core.parameters, now)
-    if accused.by_timeout:
+    if accused:
         # My join, which repeats the accusation, must not come before his at those who hear us both.
         core.join_later = True
-        _report(core, pairs.accused(sender, accused.by_timeout, _row(core), now))
-    if accused.later and sender in core.membership.members:
-        pairs.follow(sender, accused.later, _row(core), now)
+        _report(core, pairs.accused(sender, accused, _row(core), now))
     asked_for = set(join.proc).difference(join.failed) if join.nodeid else set()
     if node not in asked_for:
         asked_for = set()
