@@ -148,7 +148,11 @@ def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
     yield "datagrams: " + ", ".join(f"{count:,} {name}" for name, count in lost.items())
     yield "faults: " + ", ".join(f"{count:,} × {kind}" for kind, count in sorted(faults.items()))
     yield f"slowest merge took {slowest:.0%} of its bound"
-    yield f"properties checked: {', '.join(f'{number} {name}' for number, name in PROPERTIES.items())}"
+    overlap = max((report.quorum_overlap for report in reports), default=0.0)
+    if overlap:
+        yield f"longest time that a side believed in its quorum beside a new one: {overlap:.3f} s"
+    judged = frozenset[int]().union(*(report.properties for report in reports))
+    yield f"properties checked: {', '.join(f'{number} {PROPERTIES[number]}' for number in sorted(judged))}"
     if violations:
         seeds = sum(1 for report in reports if report.violations)
         broken = Counter(f"{violation.number} {violation.name}" for violation in violations)

@@ -15,7 +15,8 @@ from typing import Final
 
 from corosyncd.totem.events import RingId
 from corosyncd.totem.timeouts import Parameters
-from corosyncsim.checkers import Property, Violation, check_history
+from corosyncsim.checkers import ON_BARE_RINGS, ON_WHOLE_NODES, Property, Violation, check_history
+from corosyncsim.checkers.quorum import beliefs_of, longest_overlap
 from corosyncsim.cluster import Cluster, wait
 from corosyncsim.faults import Plan
 from corosyncsim.history import History, Quiet
@@ -48,6 +49,10 @@ class Report:
     bound: float
     violations: tuple[Violation, ...]
     trace_digest: str
+    properties: frozenset[int] = ON_BARE_RINGS
+    """Those that were judged."""
+    quorum_overlap: float = 0.0
+    """Longest time, in seconds, for which a side that had not noticed yet believed in quorum beside a new one."""
 
 
 def merge_bound(parameters: Parameters) -> float:
@@ -119,6 +124,8 @@ def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = 
         bound=merge_bound(cluster.parameters),
         violations=(*raised, *violations_of(cluster)),
         trace_digest=cluster.trace.digest(),
+        properties=ON_BARE_RINGS if cluster.plan.services is None else ON_WHOLE_NODES,
+        quorum_overlap=longest_overlap(beliefs_of(history)),
     )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from corosyncsim.checkers import (
     agreement,
@@ -32,7 +33,17 @@ from corosyncsim.checkers import (
 from corosyncsim.checkers.violation import Checker, Property, Violation
 from corosyncsim.history import History
 
-__all__ = ["HISTORY_CHECKERS", "PROPERTIES", "Checker", "Property", "Violation", "check_history"]
+__all__ = [
+    "ABOVE_THE_RING",
+    "HISTORY_CHECKERS",
+    "ON_BARE_RINGS",
+    "ON_WHOLE_NODES",
+    "PROPERTIES",
+    "Checker",
+    "Property",
+    "Violation",
+    "check_history",
+]
 
 HISTORY_CHECKERS: dict[int, Checker] = {
     1: integrity.check,
@@ -86,6 +97,11 @@ PROPERTIES: dict[int, str] = {
     )
 }
 """The names of all properties that are watched, by their numbers."""
+ABOVE_THE_RING: Final = range(sync_barrier.PROPERTY.number, engine_death.PROPERTY.number + 1)
+"""Properties of whole nodes: judged from what programs are told."""
+ON_BARE_RINGS: Final = frozenset(PROPERTIES).difference(ABOVE_THE_RING)
+ON_WHOLE_NODES: Final = frozenset(PROPERTIES) - frozenset((1, 2, 7, 8, 9, 10, 11))
+"""Messages of whole nodes do not name themselves to the ring's checkers: 17 judges what programs are told."""
 
 
 def check_history(history: History) -> Iterator[Violation]:

@@ -8,7 +8,7 @@ import pytest
 
 from corosyncd.totem.events import ConfigurationKind
 from corosyncsim import faults
-from corosyncsim.checkers import HISTORY_CHECKERS, Violation
+from corosyncsim.checkers import ABOVE_THE_RING, HISTORY_CHECKERS, Violation
 from corosyncsim.history import (
     Delivered,
     Failed,
@@ -342,10 +342,6 @@ def never_together() -> Story:
     story = pair()
     story.quiet(apart=("node 2 is elsewhere",))
     return story
-
-
-ABOVE_THE_RING = range(16, 22)
-"""Properties from this number on are judged from what programs saw; defects of whole nodes trip them."""
 
 
 def cut_in_two() -> tuple[Story, float]:

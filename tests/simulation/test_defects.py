@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from corosyncsim import faults
-from corosyncsim.checkers import PROPERTIES
+from corosyncsim.checkers import ABOVE_THE_RING, PROPERTIES
 from corosyncsim.defects import DEFECTS, Defect
 from corosyncsim.faults import Fault, Load, Plan
 from corosyncsim.network import Conditions
@@ -22,8 +22,6 @@ from corosyncsim.run import Report, execute
 
 NODES = (1, 2, 3)
 STRUCK = 2
-ABOVE_THE_RING = range(16, 22)
-"""Properties from this number on are for whole nodes: see test_services_defects."""
 SEEDS_LIMIT = 200
 RECORD = Path(__file__).parent.parent / "data" / "defect_seeds.json"
 RECORDED: dict[str, int] = json.loads(RECORD.read_text("utf-8"))

@@ -17,6 +17,7 @@ from corosyncsim.services.options import Options
 from corosyncsim.services.population import Population
 from corosyncsim.services.stack import Stack
 from corosyncsim.services.swarm import with_services
+from libcpg import TotemConfiguration
 
 NODES = (3, 5)
 SEEDS = 24
@@ -76,6 +77,20 @@ def test_a_killed_engine_costs_its_own_programs_their_connection_and_nobody_else
     again = cluster.program(3)
     again.join("replicas")
     assert cluster.run_until(lambda: first.members == (first.place, second.place, again.place), 5.0)
+
+
+def test_the_death_of_an_engine_shows_other_programs_one_new_ring_with_the_same_members() -> None:
+    cluster = quiet_cluster()
+    members = group_of_three(cluster)
+    cluster.run(1.0)
+    heard = [len(member.events) for member in members]
+    stack(cluster, 2).kill("quorum", "killed")
+    cluster.run(2.0)
+    for member, before in zip(members, heard, strict=True):
+        (ring,) = member.events[before:]
+        assert isinstance(ring, TotemConfiguration)
+        assert ring.members == (1, 2, 3)
+        assert not member.lost
 
 
 def test_a_node_that_crashes_comes_back_and_its_programs_with_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corosyncsim.__main__ import main
-from corosyncsim.checkers import PROPERTIES
+from corosyncsim.checkers import ABOVE_THE_RING, PROPERTIES
 from corosyncsim.faults import Plan, draw
 from corosyncsim.run import execute
 from corosyncsim.services.defects import DEFECTS
@@ -25,7 +25,6 @@ SEEDS = {
     "let the programs of another engine share its fate": 1,
 }
 """The first seed that shows each."""
-ABOVE_THE_RING = range(16, 22)
 
 
 def scenario(seed: int) -> Plan:
