@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from chaos.injector import family
 from tests.lab import Node
@@ -30,13 +30,20 @@ class Holding:
     memory_kib: int
 
 
+class Life(NamedTuple):
+    """A process; process ids come back, its start (clock ticks since boot) does not."""
+
+    pid: int
+    started: int
+
+
 @dataclass(slots=True)
 class Ledger:
     """The holdings of our nodes' processes, from quiet moment to quiet moment."""
 
-    first: dict[int, tuple[int, str, Holding]] = field(default_factory=dict)
-    """By pid: node, title, and what it held at its first quiet moment."""
-    last: dict[int, Holding] = field(default_factory=dict)
+    first: dict[Life, tuple[int, str, Holding]] = field(default_factory=dict)
+    """Node, title, and what it held at its first quiet moment."""
+    last: dict[Life, Holding] = field(default_factory=dict)
     titles: dict[int, list[str]] = field(default_factory=dict)
     """By node: its processes at its first quiet moment."""
 
@@ -48,9 +55,9 @@ class Ledger:
             yield f"node {node.number} has the processes {sorted(titles.values())}, and had {expected}"
         for pid, title in titles.items():
             with contextlib.suppress(OSError):
-                holding = _holding(pid)
-                _, _, before = self.first.setdefault(pid, (node.number, title, holding))
-                self.last[pid] = holding
+                life, holding = Life(pid, _started(pid)), _holding(pid)
+                _, _, before = self.first.setdefault(life, (node.number, title, holding))
+                self.last[life] = holding
                 if holding.descriptors > before.descriptors + DESCRIPTORS_GROWTH:
                     yield f"node {node.number}, {title}: {before.descriptors} descriptors have become {holding.descriptors}"
                 if holding.memory_kib > before.memory_kib + MEMORY_GROWTH_KIB:
@@ -59,13 +66,17 @@ class Ledger:
     def largest_growth(self) -> str:
         """The process that grew most, for the summary."""
         growths = [
-            (self.last[pid].memory_kib - before.memory_kib, self.last[pid].descriptors - before.descriptors, title, number)
-            for pid, (number, title, before) in self.first.items()
+            (self.last[life].memory_kib - before.memory_kib, self.last[life].descriptors - before.descriptors, title, number)
+            for life, (number, title, before) in self.first.items()
         ]
         if not growths:
             return "nothing was measured"
         memory, descriptors, title, number = max(growths)
         return f"{memory} KiB and {descriptors} descriptors ({title} of node {number})"
+
+
+def _started(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
 
 
 def _holding(pid: int) -> Holding:

@@ -230,7 +230,7 @@ class Trial:
     def _look_for_leaks(self, lab: Lab) -> None:
         for number in self._ours:
             self.outcome.violations += self._ledger.look(lab.node(number))
-        self._servers |= self._ledger.first.keys()
+        self._servers |= {life.pid for life in self._ledger.first}
         living = {pid for number in self._ours for pid in family(lab.node(number))}
         self._complain_of_shared_memory(living, self._servers - living)
 
