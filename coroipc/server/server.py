@@ -146,7 +146,8 @@ class Server:
         if is_spare(connection.fileno()):
             return -errno.EMFILE
         uid = client[1]
-        if uid and sum(other.uid == uid for other in self.connections.values()) >= self._user_connection_limit:
+        open_ones = (other for other in self.connections.values() if not other.closed)
+        if uid and sum(other.uid == uid for other in open_ones) >= self._user_connection_limit:
             return -errno.EMFILE
         return 0
 

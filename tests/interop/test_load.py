@@ -65,6 +65,12 @@ def usage(node: Node) -> Usage:
     return Usage(names, descriptors, memory)
 
 
+def at_rest(node: Node) -> Usage:
+    """What they hold without any program, also without the one that waited for the ring to form."""
+    wait_until(lambda: connection_folders(node) == [], "the end of earlier connections", explain=node.log)
+    return usage(node)
+
+
 def engine(node: Node, name: str) -> int:
     """The pid of an engine."""
     return next(pid for pid, title in pids(node).items() if title == f"corosyncd: {name}")
@@ -136,7 +142,7 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_five_hundred_programs_at_once_are_each_served(node: Node) -> None:
-    before = usage(node)
+    before = at_rest(node)
     cpg = engine(node, "cpg")
     (limits,) = re.findall(r"^Max open files +(\d+)", Path(f"/proc/{cpg}/limits").read_text(), re.MULTILINE)
     assert int(limits) > CROWDS * CROWD > INHERITED_DESCRIPTORS
@@ -156,8 +162,7 @@ def test_five_hundred_programs_at_once_are_each_served(node: Node) -> None:
 
 def test_ten_thousand_connections_half_of_them_killed_leave_nothing_behind(node: Node, churn: Path) -> None:
     node.run(churn, str(WARM_UP), str(KILLED))
-    wait_until(lambda: connection_folders(node) == [], "the end of the first connections")
-    before = usage(node)
+    before = at_rest(node)
     with standing_by(node):
         programs = [node.popen(churn, str(CHURN), str(KILLED)) for _ in range(CHURNS)]
         for program in programs:
@@ -169,7 +174,7 @@ def test_ten_thousand_connections_half_of_them_killed_leave_nothing_behind(node:
 
 
 def test_a_program_for_which_there_is_no_shared_memory_is_told_so_and_nobody_else_suffers(node: Node) -> None:
-    before = usage(node)
+    before = at_rest(node)
     with standing_by(node):
         node.run("mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", "/dev/shm")
         try:
