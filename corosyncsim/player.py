@@ -29,7 +29,7 @@ from corosyncsim.cluster import Cluster
 from corosyncsim.history import Delivered, Event, Failed, Installed, Message, Process
 from corosyncsim.injector import Injector
 from corosyncsim.load import Programs
-from corosyncsim.payload import SMALLEST
+from corosyncsim.payload import LARGEST, SMALLEST
 from corosyncsim.run import Report, judge, merge_bound, quiet_phase, raised_by
 from corosyncsim.scenario import KIND_OF_VERB, BadScenario, Block, Command, blocks, fault_of, load, plan_of, seconds, text_of
 from corosyncsim.scenario_programs import NamedPrograms
@@ -135,14 +135,18 @@ class Player:
 
     def _send(self, cluster: Cluster, command: Command) -> list[str]:
         command.allow(("size", "times"))
+        if not command.words:
+            raise BadScenario(f"{command}: send takes a node, and a name for the message where it has one")
         node_id, *label = command.words
         self._node_ids(cluster, replace(command, words=(node_id,)))
         if not isinstance(cluster.programs, Programs):
             raise BadScenario(f"{command}: in a cluster with services programs send: program, join, say")
         size, times = command.option("size", int, USUAL_SIZE), command.option("times", int, 1)
+        if not SMALLEST <= size <= LARGEST:
+            raise BadScenario(f"{command}: a message has {SMALLEST} to {LARGEST} bytes")
         for count in range(1, times + 1):
             cluster.kernel.run_until(cluster.kernel.now)  # as between two commands: what is due goes first
-            message = cluster.programs.submit(int(node_id), max(size, SMALLEST))
+            message = cluster.programs.submit(int(node_id), size)
             if message is None:
                 return [f"node {node_id} is not there to send"]
             name = label[0] if label else f"m{len(self._labels) + 1}"

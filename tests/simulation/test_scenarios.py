@@ -55,6 +55,8 @@ def test_a_scenario_that_shows_something_else_is_noticed(tmp_path: Path, capsys:
         ("cluster\nrun 5", "needs its unit"),
         ("cluster\npause one", "node ids"),
         ("cluster\nsend 1 'a", "closing quotation"),
+        ("cluster\nsend", "takes a node"),
+        ("cluster\nsend 1 a size=2", "4 to 1048560 bytes"),
         ("cluster\nprogram 1 a", "services=yes"),
         ("cluster\nkill-an-engine 1", "services=yes"),
         ("cluster services=yes\nsend 1", "program, join, say"),
