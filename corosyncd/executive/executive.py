@@ -8,7 +8,7 @@ dies".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from corosyncd.executive import reload, service_keys
 from corosyncd.executive.actions import (
@@ -34,6 +34,7 @@ from corosyncd.executive.record import (
     EngineRecord,
     Phase,
 )
+from corosyncd.executive.ring_port import RingPort
 from corosyncd.executive.router import Router
 from corosyncd.executive.statistics import Connections, Snapshots, Values
 from corosyncd.executive.supervision import Supervision
@@ -47,30 +48,6 @@ from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
 
 NORMAL, SYNC, CURRENT = 0, 1, 2
-
-
-class RingPort(Protocol):
-    """What the executive needs of ``corosyncd.totem.ring.Ring``."""
-
-    token_delay: float
-
-    def submit(self, group: Group, messages: Sequence[bytes], queue: Queue = ..., tag: int = ..., now: float = ...) -> None:
-        """Queue messages for the ring."""
-
-    def withdraw(self, tag: int) -> int:
-        """Drop queued messages of a tag."""
-
-    def queued_bytes(self, tag: int) -> int:
-        """Bytes of a tag that wait in the NORMAL queue."""
-
-    def synchronization_complete(self, now: float) -> None:
-        """Back to the NORMAL queue."""
-
-    def force_gather(self, now: float) -> None:
-        """Form the ring anew with unchanged members."""
-
-    def leave(self, now: float) -> None:
-        """Say farewell."""
 
 
 class Executive:
