@@ -65,7 +65,8 @@ class LocalMachine:
             name, _, rest = line.partition(":")
             sizes[name] = int(rest.split()[0])
         total = sizes["MemTotal"] + sizes["SwapTotal"]
-        free = sizes["MemFree"] + sizes["SwapFree"]
+        # What caches hold can be had. Stock takes all of "Cached" for that, shared memory and tmpfs too.
+        free = sizes["MemAvailable"] + sizes["SwapFree"]
         return (total - free) * 100 // total
 
     def load_15min(self) -> float:

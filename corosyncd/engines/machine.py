@@ -25,7 +25,7 @@ class Machine(Protocol):
     """The host's operating system, as far as engines need it. Every call may raise OSError."""
 
     def memory_used(self) -> int:
-        """Percent of RAM and swap together that is not free (caches are not free), 0 to 100."""
+        """Percent of RAM and swap together that programs could not have (caches they could), 0 to 100."""
 
     def load_15min(self) -> float:
         """The load average over fifteen minutes."""

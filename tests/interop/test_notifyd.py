@@ -18,18 +18,27 @@ class Notifier:
     """A notifyd that prints to its standard error; its notices are read as they come."""
 
     def __init__(self, node: Node) -> None:
-        """Started; it looks nothing up in the DNS."""
+        """It has told the quorum, and of a connection of its own: it watches. It looks nothing up in the DNS."""
         self._lab = node.lab
         self._process = node.popen("corosync-notifyd", "-f", "-o", "-n")
+        missing = {" is now quorate", ".corosync-notify is now connected"}
+        while missing:
+            line = self._line()
+            missing = {text for text in missing if text not in line}
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "notifyd ended"
+        return line
 
     def notices(self, count: int) -> list[str]:
         """The next so many, sorted: services of our daemon are processes, whose notices may overtake each other."""
-        assert self._process.stdout is not None
         found: list[str] = []
         while len(found) < count:
-            line = self._process.stdout.readline()
-            assert line, f"notifyd ended; it had said {found}"
-            if line.startswith("[notice] "):
+            line = self._line()
+            # How it and the lab's own looks at the members connect is not the matter.
+            if line.startswith("[notice] ") and not re.search(r"\.corosync-(quorum|notify) ", line):
                 line = line.replace(f"10.82.{self._lab.number}.", "10.82.LAB.")
                 found.append(_CONNECTION.sub("POINTER.PID.", line.removeprefix("[notice] ")).strip())
         return sorted(found)
@@ -57,10 +66,6 @@ def test_nodes_quorum_programs_and_the_daemon_s_end_are_notified(ring: Lab) -> N
     node = ring.node(1)
     host = node.run("hostname").stdout.strip() + "[1]"
     notifier = Notifier(node)
-    itself = f"{host} POINTER.PID.corosync-notify is now"
-    assert notifier.notices(4) == sorted(
-        [f"{host} is now quorate", *[f"{itself} connected to corosync"] * 2, f"{itself} disconnected from corosync"]
-    )
     node.run("corosync-cfgtool", "-s")
     tool = f"{host} POINTER.PID.corosync-cfgtoo is now"
     assert notifier.notices(4) == [f"{tool} connected to corosync"] * 2 + [f"{tool} disconnected from corosync"] * 2
