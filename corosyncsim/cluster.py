@@ -7,7 +7,7 @@ from typing import Final
 
 from corosyncd.totem.core import State
 from corosyncd.totem.events import RingId
-from corosyncd.totem.ring import Ring
+from corosyncd.totem.ring import PAUSE_FRACTION, Ring
 from corosyncd.totem.timeouts import Parameters, derive
 from corosyncsim.checkers.ring_rules import Progress
 from corosyncsim.defects import Distorted
@@ -24,8 +24,6 @@ from corosyncsim.trace import Trace
 from libcpg.session import Event
 
 PROBE_INTERVAL: Final = 0.02
-PAUSE_FRACTION: Final = 0.2
-"""Not being scheduled for more than this part of the token timeout is told to the core."""
 
 
 class Cluster:
@@ -44,7 +42,8 @@ class Cluster:
         self.kernel = Kernel(plan.seed)
         self._cuts: list[tuple[int, int]] = []
         self.trace = Trace(self.kernel, sink, frames=frames)
-        self.recorder = Recorder(self.kernel, self.trace, self.parameters.window_size, names_messages=plan.services is None)
+        window, token = self.parameters.window_size, self.parameters.token
+        self.recorder = Recorder(self.kernel, self.trace, window, token, names_messages=plan.services is None)
         self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive, self._port_closed, self._refused)
         self.programs = Programs(self) if plan.services is None else Population(self, plan.services)
         make_core = adapt(self._make_core) if adapt else self._make_core

@@ -6,7 +6,7 @@ with the core itself, in the way that a fault in the core would. Only tests appl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from struct import pack_into
 from typing import Final
@@ -25,6 +25,7 @@ from corosyncd.totem.events import (
     StoreRingSequence,
     Unicast,
 )
+from corosyncd.totem.port_watch import REFUSED_SENDS, PortWatch
 from corosyncd.totem.recovery import FULL_ROTATIONS
 from corosyncd.totem.ring import Ring
 from corosyncsim import wiretap
@@ -346,6 +347,34 @@ class HastyRelease(Distortion):
             core._core.queue.release(core._core.queue.high_delivered)
 
 
+class OtherWatch(Distortion):
+    """Judges refusals by another rule than that of fast failover."""
+
+    def __init__(self, watch: type[PortWatch]) -> None:
+        self._watch = watch
+
+    def meddle(self, core: Core) -> None:
+        """Put the other rule in its place."""
+        if isinstance(core, Ring) and not isinstance(core._core.port_watch, self._watch):
+            core._core.port_watch = self._watch()
+
+
+class _Deaf(PortWatch):
+    def heard(self, train: bytes, segment_size: int) -> None:
+        """Signs of life are ignored."""
+
+
+class _Hasty(PortWatch):
+    def refused(self, node: int, sent_at: float) -> None:
+        """One refusal is enough."""
+        self.suspects[node] = [sent_at] * REFUSED_SENDS
+
+
+class _Relentless(PortWatch):
+    def declare(self, nodes: Iterable[int], now: float) -> None:
+        """There is no truce."""
+
+
 @dataclass(frozen=True, slots=True)
 class Defect:
     """A named defect and the property whose checker must catch it."""
@@ -391,6 +420,9 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("release frames that others lack", 15, lambda _: HastyRelease()),
         Defect("send more than a window", 15, lambda _: SendsTooMuch()),
         Defect("forgive broken pairs", 22, lambda _: ForgivesBrokenPairs()),
+        Defect("accuse a member that is heard", 23, lambda _: OtherWatch(_Deaf)),
+        Defect("accuse at the first refusal", 23, lambda _: OtherWatch(_Hasty)),
+        Defect("accuse again at once", 23, lambda _: OtherWatch(_Relentless)),
     )
 }
 """Every defect by its name."""

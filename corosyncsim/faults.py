@@ -48,7 +48,8 @@ WORST_DUPLICATION: Final = 0.50
 SMALLEST_SIZE_LIMIT: Final = 200
 ETHERNET_MTU: Final = 1500
 LONGEST_REBUILD: Final = 0.05
-ON_THE_WAY: Final = 1
+ON_THE_WAY, ONE_DIRECTION = 1, 2
+"""How a firewall that rejects may differ from one on both nodes: it answers in a name of its own, or lets the answers through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +176,8 @@ def _fault(random: Random, kind: str, time: float, node_ids: tuple[int, ...], co
         case "socket rebuilt":
             return Fault(time, kind, random.uniform(0.0, LONGEST_REBUILD), one)
         case "firewall rejects":
-            # On the node itself, or on the way: then the refusals do not come from the node's own address.
-            pair = tuple(random.sample(node_ids, 2))
-            return Fault(time, kind, length * 2, pair, number=random.choice((0, ON_THE_WAY)))
+            how = random.choice((0, ON_THE_WAY, ONE_DIRECTION))
+            return Fault(time, kind, length * 2, tuple(random.sample(node_ids, 2)), number=how)
         case "one-way cut" | "cut":
             return Fault(time, kind, length * 2, tuple(random.sample(node_ids, 2)))
         case "size limit":

@@ -199,10 +199,13 @@ class Injector:
         return lift
 
     def _reject(self, fault: Fault) -> Undo:
-        """A firewall between two live nodes answers for both, or in a name of its own."""
+        """A firewall between two live nodes, from the first to the second or in both directions."""
         one, other = fault.nodes
         network = self._cluster.network
-        ways = [(one, other, 0 if fault.number else other), (other, one, 0 if fault.number else one)]
+        nobody = fault.number == faults.ON_THE_WAY
+        ways = [(one, other, 0 if nobody else other), (other, one, 0 if nobody else one)]
+        if fault.number == faults.ONE_DIRECTION:
+            del ways[1]
         for way in ways:
             network.reject(*way)
 

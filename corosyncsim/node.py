@@ -246,6 +246,7 @@ class SimulatedNode:
     def jump_clock(self, seconds: float) -> None:
         """This node's clock leaps ahead, as a monotonic clock may after its machine was moved or suspended."""
         self.clock_ahead += seconds
+        self._recorder.clock_jumped(self.process, self.clock_ahead)
         self._recorder.note(self.process, f"has a clock that jumps {seconds:.3f} s ahead")
         if self.power is Power.UP and self.core is not None:
             self._armed = None
@@ -347,6 +348,7 @@ class SimulatedNode:
         if self.core is None:
             return
         self._busy_until = self._kernel.now + self.step_cost
+        self._recorder.read(self.process, buffer, segment_size)
         self.core.receive(buffer, segment_size, self.now())
         self.step()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from zlib import crc32
 
 from corosyncd.totem.events import Configuration, ConfigurationKind, RingId
 from corosyncsim import payload, wiretap
+from corosyncsim.checkers.early_accusation import EarlyAccusations
 from corosyncsim.checkers.ring_rules import Progress, RingRules
 from corosyncsim.history import (
     Delivered,
@@ -27,6 +29,8 @@ from corosyncsim.kernel import Kernel
 from corosyncsim.trace import Trace
 from corosyncsim.wiretap import BadFrame
 
+_JOIN = bytes((wiretap.JOIN,))
+
 
 class _Sender:
     """What the wire shows of one process: its two streams of packed frames, ordinary and while it synchronises."""
@@ -41,10 +45,14 @@ class _Sender:
 class Recorder:
     """One for a run; nodes call it at each thing they do."""
 
-    def __init__(self, kernel: Kernel, trace: Trace, window_size: int, *, names_messages: bool = True) -> None:
+    def __init__(
+        self, kernel: Kernel, trace: Trace, window_size: int, token_timeout: float, *, names_messages: bool = True
+    ) -> None:
         """``names_messages``: bodies name themselves; otherwise frames are followed, but not the messages in them."""
         self.history = History()
         self.rules = RingRules(window_size)
+        self.accusations = EarlyAccusations(token_timeout)
+        self._ahead: dict[int, float] = {}
         self.trace = trace
         self._kernel = kernel
         self._names_messages = names_messages
@@ -71,6 +79,7 @@ class Recorder:
         self.history.started[process] = self._kernel.now
         self.history.storage_losses[process] = storage_losses
         self._senders[process] = _Sender()
+        self.accusations.started(process.node_id)
         self.trace.write(str(process), "starts")
 
     def failed(self, process: Process, how: str) -> None:
@@ -94,8 +103,25 @@ class Recorder:
         self.history.strikes.append(Strike(self._kernel.now, self._kernel.now + duration, kind, nodes, text))
         self.trace.write("fault", text)
 
+    def clock_jumped(self, process: Process, ahead: float) -> None:
+        """The node's clock is so many seconds ahead of the simulator's."""
+        self._ahead[process.node_id] = ahead
+
+    def _clock(self, process: Process) -> float:
+        return self._kernel.now + self._ahead.get(process.node_id, 0.0)
+
+    def read(self, process: Process, buffer: bytes, segment_size: int) -> None:
+        """A process reads a train of datagrams, or one."""
+        if len(buffer) >= wiretap.SMALLEST and buffer.startswith(wiretap.OURS):
+            self.accusations.heard(process.node_id, wiretap.sender(buffer))
+        for start in range(0, len(buffer), segment_size):
+            if buffer[start + wiretap.TYPE_OFFSET : start + wiretap.TYPE_OFFSET + 1] == _JOIN:
+                with suppress(BadFrame):
+                    self.accusations.join_read(process.node_id, wiretap.join(buffer[start : start + segment_size]))
+
     def refused(self, process: Process, peer: int, offender: int) -> None:
         """Word came to a process that what it sent to a peer was refused, by the peer's own host or by another (0)."""
+        self.accusations.refused(process.node_id, peer, offender, self._clock(process))
         if self.trace.wanted:
             self.trace.frame(str(process), f"hears from {offender or 'the way'} that {peer}'s port is closed")
 
@@ -121,6 +147,7 @@ class Recorder:
         self.configurations += 1
         if configuration.kind is ConfigurationKind.REGULAR:
             self.rules.installed(ring, configuration.members)
+            self.accusations.installed(process.node_id, configuration.members)
         if self.trace.wanted:
             joined, left = list(configuration.joined), list(configuration.left)
             what = f"{configuration.kind.value} {ring} members {list(configuration.members)} joined {joined} left {left}"
@@ -132,8 +159,12 @@ class Recorder:
             if self.trace.wanted:
                 self.trace.frame(str(process), f"sends {wiretap.describe(raw)}")
             try:
-                if wiretap.frame_type(raw) == wiretap.MCAST:
+                kind = wiretap.frame_type(raw)
+                if kind == wiretap.MCAST:
                     self._mcast(process, raw, synchronising)
+                elif kind == wiretap.JOIN:
+                    join = wiretap.join(raw)
+                    self.accusations.join_sent(process.node_id, join, self._kernel.now, self._clock(process))
             except BadFrame as error:
                 self.rules.unreadable(self._kernel.now, process.node_id, str(error))
 

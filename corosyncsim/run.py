@@ -23,6 +23,7 @@ from corosyncsim.history import History, Quiet
 from corosyncsim.injector import Injector
 from corosyncsim.network import Counters
 from corosyncsim.node import MakeCore
+from corosyncsim.overlap import longest_overlap
 
 MEMBERSHIP_ROUNDS: Final = 3
 """Rounds of membership that the last fault may leave to be done: one that fails on old knowledge, one a half, one that merges."""
@@ -48,6 +49,9 @@ class Report:
     one_configuration_after: float | None
     bound: float
     violations: tuple[Violation, ...]
+    early_accusations: int
+    quorate_overlap: float
+    """The longest time for which two sides counted themselves quorate, seconds."""
     trace_digest: str
     properties: frozenset[int] = ON_BARE_RINGS
     """Those that were judged."""
@@ -107,7 +111,8 @@ def execute(
 
 def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = ()) -> Report:
     """What became of a run that has ended: every property looked at, after what was ``raised``."""
-    history = cluster.recorder.history
+    recorder = cluster.recorder
+    history = recorder.history
     quiet = history.quiet
     united_at = quiet.one_configuration_at if quiet else None
     return Report(
@@ -123,6 +128,8 @@ def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = 
         one_configuration_after=united_at - quiet.began if quiet and united_at is not None else None,
         bound=merge_bound(cluster.parameters),
         violations=(*raised, *violations_of(cluster)),
+        early_accusations=len(recorder.accusations.accusations),
+        quorate_overlap=longest_overlap(history, len(cluster.nodes), cluster.kernel.now),
         trace_digest=cluster.trace.digest(),
         properties=ON_BARE_RINGS if cluster.plan.services is None else ON_WHOLE_NODES,
         quorum_overlap=longest_overlap(beliefs_of(history)),
@@ -131,7 +138,8 @@ def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = 
 
 def violations_of(cluster: Cluster) -> tuple[Violation, ...]:
     """Every property that did not hold so far; liveness is judged in a run that has had its quiet phase."""
-    return (*cluster.recorder.rules.violations, *check_history(cluster.recorder.history))
+    recorder = cluster.recorder
+    return (*recorder.rules.violations, *recorder.accusations.violations, *check_history(recorder.history))
 
 
 def raised_by(cluster: Cluster, error: Exception) -> Violation:

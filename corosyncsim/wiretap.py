@@ -20,6 +20,11 @@ MAGIC: Final = 0xC070
 NEVER: Final = 0xFFFFFFFF
 """The aru of a ring's first token: below every sequence number."""
 
+SMALLEST: Final = 25
+OURS: Final = b"\x70\xc0\x03"
+"""How a frame begins that is not damaged."""
+TYPE_OFFSET: Final = 3
+_SENDER_OFFSET: Final = 5
 _HEADER = Struct("<HBBBII")
 _TOKEN = Struct("<IIIIIQIIII")
 _REQUEST = Struct("<IQI")
@@ -60,6 +65,11 @@ class Frame(NamedTuple):
     encapsulates: bool
 
 
+def sender(frame: bytes) -> int:
+    """The node id in the header of a frame, whatever its type; ``frame`` has at least ``SMALLEST`` bytes."""
+    return int.from_bytes(frame[_SENDER_OFFSET : _SENDER_OFFSET + 4], "little")
+
+
 def frame_type(frame: bytes) -> int:
     """The frame's type; raises BadFrame for anything but a complete header of ours."""
     if len(frame) < _HEADER.size:
@@ -98,6 +108,26 @@ def commit_ring_id(frame: bytes) -> RingId:
         raise BadFrame(f"commit token of {len(frame)} bytes")
     _, rep, ring_seq, *_ = _COMMIT.unpack_from(frame, _HEADER.size)
     return RingId(rep, ring_seq)
+
+
+class Join(NamedTuple):
+    """The fields of a join that tell who accuses whom; ``leaves`` for a farewell."""
+
+    sender: int
+    leaves: bool
+    proc: tuple[int, ...]
+    failed: tuple[int, ...]
+    ring_seq: int
+
+
+def join(frame: bytes) -> Join:
+    """The join in ``frame``; raises BadFrame."""
+    try:
+        sender, procs, failures, ring_seq = _JOIN.unpack_from(frame, _HEADER.size)
+        ids = Struct(f"<{procs + failures}I").unpack_from(frame, _HEADER.size + _JOIN.size)
+    except error as short:
+        raise BadFrame(f"join of {len(frame)} bytes") from short
+    return Join(sender, not _HEADER.unpack_from(frame)[4], ids[:procs], ids[procs:], ring_seq)
 
 
 class Assembly:
@@ -158,10 +188,9 @@ def describe(frame: bytes) -> str:
         inner = f" carries {describe(frame[_HEADER.size + _MCAST.size :])}" if m.encapsulates else ""
         return f"mcast {m.ring_id} seq {m.seq} of {m.originator} {len(frame)} B{inner}"
     if kind == JOIN:
-        system_from, procs, failures, ring_seq = _JOIN.unpack_from(frame, _HEADER.size)
-        ids = Struct(f"<{procs + failures}I").unpack_from(frame, _HEADER.size + _JOIN.size)
-        word = "join" if _HEADER.unpack_from(frame)[4] else "leave"
-        return f"{word} of {system_from} proc {list(ids[:procs])} failed {list(ids[procs:])} ring_seq {ring_seq:x}"
+        j = join(frame)
+        word = "leave" if j.leaves else "join"
+        return f"{word} of {j.sender} proc {list(j.proc)} failed {list(j.failed)} ring_seq {j.ring_seq:x}"
     if kind == COMMIT:
         token_seq, rep, ring_seq, _, index, entries = _COMMIT.unpack_from(frame, _HEADER.size)
         ids = Struct(f"<{entries}I").unpack_from(frame, _HEADER.size + _COMMIT.size)

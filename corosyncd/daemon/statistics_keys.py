@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from corosyncd.keyspace.values import Value, ValueType, number, uint8, uint32, uint64
 from corosyncd.totem.broken_pairs import Standing
-from corosyncd.totem.statistics import COUNTERS, Statistics
+from corosyncd.totem.statistics import COUNTERS, OWN_COUNTERS, Statistics
 from corosyncd.totem.wire import Reason
 from corosyncd.transport.udpu import Counters
 
@@ -24,8 +24,12 @@ _U32: Final = ("continuous_gather", "continuous_sendmsg_failures", "mtt_rx_token
 
 
 def ring_keys(statistics: Statistics, reserved: int) -> dict[str, list[Any]]:
-    """``stats.srp.*`` and ``stats.pg.*``; ``reserved`` is the number of frames set aside for requests under way."""
+    """``stats.srp.*``, ``stats.pg.*``, and counters under ``stats.totem.*``, which stock does not have.
+
+    ``reserved`` is the number of frames set aside for requests under way.
+    """
     keys: dict[str, Value] = {f"stats.srp.{name}": uint64(getattr(statistics, name)) for name in COUNTERS}
+    keys |= {f"stats.totem.{name}": uint64(getattr(statistics, name)) for name in OWN_COUNTERS}
     keys["stats.srp.time_since_token_last_received"] = uint64(statistics.time_since_token_last_received)
     keys |= {f"stats.srp.{name}": uint32(getattr(statistics, name)) for name in _U32}
     keys["stats.srp.firewall_enabled_or_nic_failure"] = uint8(statistics.firewall_enabled_or_nic_failure)

@@ -39,7 +39,8 @@ def start(core: Core, now: float) -> None:
 def merge_detect(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     """A probe, or the representative of another ring."""
     gathering.merge_detect(core, frame, swapped, now)
-    if core.timers.probe <= now + PROBE_INTERVAL * COMPANY:
+    # With a suspect the timer may be set for the verdict.
+    if core.timers.probe <= now + PROBE_INTERVAL * COMPANY and not core.port_watch.suspects:
         _probe(core, now + PROBE_INTERVAL * COMPANY, now)
 
 

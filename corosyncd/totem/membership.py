@@ -96,8 +96,8 @@ class Membership:
         return tuple(sorted(node for node in self.proc if node not in failed))
 
     def accused(self) -> list[int]:
-        """The members that are held to have failed, without those that said farewell."""
-        return [node for node in self.members if node in self.failed and node not in self.left_on_purpose]
+        """Who is held to have failed, without those that said farewell."""
+        return [node for node in self.failed if node not in self.left_on_purpose]
 
     def agreed(self) -> bool:
         """Whether every candidate has sent the sets that I have."""

@@ -21,6 +21,8 @@ WINDOW: Final = 0.3
 """Seconds from the first of these sends to the last."""
 TRUCE_TOKENS: Final = 2
 """Token timeouts for which a member that was declared gone, and is back, is left to the token timer."""
+DECLARED_LIMIT: Final = 384
+"""Nodes remembered as declared gone, as many as a ring may have; the one longest ago is forgotten first."""
 TOLERANCE: Final = 1e-6
 """Sums of times round."""
 
@@ -65,8 +67,12 @@ class PortWatch:
 
     def declare(self, nodes: Iterable[int], now: float) -> None:
         """These were declared gone, or declared this node gone."""
+        declared = self.declared
         for node in nodes:
-            self.declared[node] = now
+            declared.pop(node, None)
+            declared[node] = now
+        while len(declared) > DECLARED_LIMIT:
+            del declared[next(iter(declared))]
 
     def heard(self, train: bytes, segment_size: int) -> None:
         """Whoever sent these frames lives. A repeated frame names its originator, which at worst delays a verdict."""

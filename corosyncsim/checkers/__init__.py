@@ -1,6 +1,6 @@
 """The property checkers: one small module each, over the history of a run.
 
-``HISTORY_CHECKERS`` judge a finished history. ``corosyncsim.checkers.ring_rules`` watches every step while the run goes on.
+``HISTORY_CHECKERS`` judge a finished history. ``ring_rules`` and ``early_accusation`` watch every step while the run goes on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from corosyncsim.checkers import (
     atomicity,
     causality,
     duplication,
+    early_accusation,
     engine_death,
     holes,
     identity,
@@ -94,6 +95,7 @@ PROPERTIES: dict[int, str] = {
         requests.PROPERTY,
         key_changes.PROPERTY,
         engine_death.PROPERTY,
+        early_accusation.PROPERTY,
     )
 }
 """The names of all properties that are watched, by their numbers."""

@@ -387,7 +387,7 @@ def test_the_monitor_of_quorum_shows_the_present_state_at_once(pair: Pair) -> No
 ONLY_OURS = {r"system\.(log|run|state)_dir$": "the lab gives our nodes folders of their own by name, stock ones by mounts"}
 ONLY_OURS_STATISTICS = {
     r"stats\.srp\.dropped\.": "frames and messages that were dropped, by reason",
-    r"stats\.totem\.": "pairs of nodes that cannot hear each other",
+    r"stats\.totem\.": "pairs of nodes that cannot hear each other, probes, early accusations and pauses",
     r"stats\.net\.": "what the transport could not receive or send",
     r"stats\.services\.": "messages that no engine could take or decode",
 }

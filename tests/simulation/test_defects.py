@@ -19,6 +19,7 @@ from corosyncsim.defects import DEFECTS, Defect
 from corosyncsim.faults import Fault, Load, Plan
 from corosyncsim.network import Conditions
 from corosyncsim.run import Report, execute
+from tests.simulation.failover_scenarios import accusing
 
 NODES = (1, 2, 3)
 STRUCK = 2
@@ -47,7 +48,7 @@ def links(seed: int) -> Plan:
     return Plan(seed, NODES, timeouts, Conditions(delay=0.001), load, barrier=True, faults=events, duration=41.0)
 
 
-SCENARIOS = {22: links}
+SCENARIOS = {22: links, 23: accusing}
 """Of the properties that the common scenario has no occasion for."""
 
 

@@ -1,0 +1,113 @@
+"""Property 23: nobody is accused before the token is lost but by the rule of fast failover.
+
+A node whose first join behind a configuration accuses a member, without having heard of that from others, has accused it early.
+Then the member's own host has refused several sends within a short while, nothing was heard from it since the first of them, and
+this node had not accused it within twice the token timeout. Judged by what the network brought and what left, never by the core's
+word. Times are those of the node's own clock. Source: docs/failover.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from corosyncsim.checkers.violation import Property, Violation
+from corosyncsim.wiretap import Join
+
+PROPERTY = Property(23, "early accusation")
+REFUSALS: Final = 3
+WINDOW: Final = 0.4
+"""Seconds in which they come: the rule's 0.3 s between sends, and what chance adds on the way."""
+SPREAD: Final = 0.05
+"""Seconds between the first and the last: twice the rule's 0.04 s, less what chance takes away."""
+TRUCE_TOKENS: Final = 2
+REMEMBERED: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """``accuser`` declared ``accused`` gone before the token was lost; ``members`` is their configuration."""
+
+    time: float
+    accuser: int
+    accused: int
+    members: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Life:
+    """What one node has sent and heard since it installed its configuration."""
+
+    members: tuple[int, ...] = ()
+    has_joined: bool = False
+    told: set[int] = field(default_factory=set)
+    """Whom others have accused, or who has accused this node."""
+    left: set[int] = field(default_factory=set)
+    refusals: dict[int, list[float]] = field(default_factory=dict)
+    """Of each member since it was heard last."""
+    accused: frozenset[int] = frozenset()
+    declared: dict[int, float] = field(default_factory=dict)
+
+
+class EarlyAccusations:
+    """Sees refusals, received and sent joins, and who is heard; collects ``violations`` and the early accusations."""
+
+    def __init__(self, token_timeout: float) -> None:
+        self.violations: list[Violation] = []
+        self.accusations: list[Accusation] = []
+        self._token_timeout = token_timeout
+        self._lives: dict[int, _Life] = {}
+
+    def started(self, node_id: int) -> None:
+        """A node begins a life."""
+        self._lives[node_id] = _Life()
+
+    def installed(self, node_id: int, members: tuple[int, ...]) -> None:
+        """A regular configuration."""
+        self._lives[node_id] = _Life(members, declared=self._lives[node_id].declared)
+
+    def heard(self, node_id: int, sender: int) -> None:
+        """A frame of that sender was read."""
+        self._lives[node_id].refusals.pop(sender, None)
+
+    def refused(self, node_id: int, peer: int, offender: int, clock: float) -> None:
+        """The node was told that ``offender`` refuses for ``peer``."""
+        if peer == offender:
+            times = self._lives[node_id].refusals.setdefault(peer, [])
+            times.append(clock)
+            del times[:-REMEMBERED]
+
+    def join_read(self, node_id: int, join: Join) -> None:
+        """The node reads another's join."""
+        life = self._lives[node_id]
+        life.told.update(join.failed)
+        if node_id in join.failed:
+            life.told.add(join.sender)
+        if join.leaves:
+            life.left.add(join.sender)
+
+    def join_sent(self, node_id: int, join: Join, now: float, clock: float) -> None:
+        """The node sends a join: the one that opens its round is judged."""
+        life = self._lives[node_id]
+        failed = frozenset(join.failed)
+        if join.leaves:
+            return
+        if not life.has_joined:
+            for accused in sorted(failed & frozenset(life.members) - life.told - {node_id}):
+                self.accusations.append(Accusation(now, node_id, accused, life.members))
+                self._judge(life, node_id, accused, now, clock)
+        for accused in failed - life.accused - life.left:
+            life.declared[accused] = clock
+        life.accused, life.has_joined = failed, True
+
+    def _judge(self, life: _Life, node_id: int, accused: int, now: float, clock: float) -> None:
+        recent = [time for time in life.refusals.get(accused, ()) if clock - time <= WINDOW]
+        if len(recent) < REFUSALS or recent[-1] - recent[0] < SPREAD:
+            times = ", ".join(f"{clock - time:.3f}" for time in recent)
+            expected = f"node {accused} should be accused only when refused {REFUSALS} times, unheard; refused [{times}] s ago"
+            self.violations.append(PROPERTY.broken(node_id, now, expected))
+        truce = TRUCE_TOKENS * self._token_timeout
+        before = life.declared.get(accused)
+        if before is not None and clock - before < truce:
+            expected = f"node {accused}, declared gone {clock - before:.3f} s ago, should be left alone for {truce:.3f} s"
+            self.violations.append(PROPERTY.broken(node_id, now, expected))
