@@ -29,6 +29,8 @@ MEMBERSHIP_ROUNDS: Final = 3
 """Rounds of membership that the last fault may leave to be done: one that fails on old knowledge, one a half, one that merges."""
 DRAIN_BOUND: Final = 30.0
 """Seconds in which one configuration must deliver what its programs had queued, and one message more from each."""
+SLOWEST_LINK: Final = 2.0
+"""Times the mean delay."""
 CALM: Final = Property(0, "no exception")
 START_SPREAD: Final = 0.2
 
@@ -73,6 +75,13 @@ def starts(plan: Plan) -> dict[int, float]:
     """When each node starts for the first time, seconds."""
     random = Random(f"starts of seed {plan.seed}")
     return {node_id: random.uniform(0.0, START_SPREAD) for node_id in sorted(plan.node_ids)}
+
+
+def recovery_time(cluster: Cluster) -> float:
+    """Seconds in which a ring of all nodes can send again what the old rings have left open: a window of frames a rotation."""
+    frames = max(unfinished(node.core) for node in cluster.nodes.values())
+    rotation = len(cluster.nodes) * cluster.plan.conditions.delay * SLOWEST_LINK
+    return MEMBERSHIP_ROUNDS * frames / cluster.parameters.window_size * rotation
 
 
 def execute(
@@ -152,7 +161,7 @@ def raised_by(cluster: Cluster, error: Exception) -> Violation:
 def quiet_phase(cluster: Cluster) -> Quiet:
     """The phase without faults. What the last fault still breaks once the nodes were one begins the wait anew."""
     began = cluster.kernel.now
-    united_by = began + merge_bound(cluster.parameters)
+    united_by = began + merge_bound(cluster.parameters) + recovery_time(cluster)
     while True:
         united_at = wait(cluster, united_by, lambda: not cluster.still_apart())
         drained_by = cluster.kernel.now + DRAIN_BOUND
