@@ -250,9 +250,10 @@ class Node:
         self._rule(f"udp dport 5404-5412 numgen random mod 1000 < {permille} drop")
 
     def block(self, *sources: int, reject: bool = False) -> None:
-        """Refuse everything from these nodes: silently or, with ``reject``, as a firewall that answers."""
+        """Refuse everything from these nodes silently or, with ``reject``, their datagrams as a firewall that answers."""
+        what = "meta l4proto udp reject" if reject else "drop"
         for source in sources:
-            self._rule(f"ip saddr {self.lab.node(source).address} {'reject' if reject else 'drop'}")
+            self._rule(f"ip saddr {self.lab.node(source).address} {what}")
 
     def clear_rules(self) -> None:
         """Undo ``drop`` and ``block``."""

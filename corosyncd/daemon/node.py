@@ -206,7 +206,7 @@ class Node:
         now = self._loop.time()
         gap = now - self._alive_at
         self._alive_at = now
-        if gap > self._pause_limit:
+        if gap > self._pause_limit and self._reading:
             self._catch_up(gap, now)
         return now
 
