@@ -11,7 +11,7 @@ INPUTS  ?= 200000
 SEED    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports check interop chaos fuzz bench format clean
+.PHONY: help setup demo test lint types imports check interop chaos fuzz bench failover format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ fuzz: $(STAMP)  ## hostile input for everything that decodes: INPUTS=200000 SEED
 
 bench: $(STAMP)  ## our cluster and a stock one in turn, same C client: needs what interop needs, and gcc
 	$(BIN)/python -m bench
+
+failover: $(STAMP)  ## kill daemons of ours and of stock in turn: how soon the others go on (about 15 minutes)
+	$(BIN)/python -m bench.failover
 
 format: $(STAMP)  ## let ruff rewrite the layout
 	$(BIN)/ruff check --fix .
