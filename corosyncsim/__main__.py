@@ -151,10 +151,10 @@ def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
     overlap = max((report.quorum_overlap for report in reports), default=0.0)
     if overlap:
         yield f"longest time that a side believed in its quorum beside a new one: {overlap:.3f} s"
-    longest = max(reports, key=lambda report: report.quorate_overlap)
+    longest = max(reports, key=lambda report: report.majority_overlap)
     yield (
         f"{sum(report.early_accusations for report in reports):,} early accusations; "
-        f"longest overlap of two sides with a majority {longest.quorate_overlap:.3f} s (seed {longest.seed})"
+        f"longest overlap of two sides with a majority {longest.majority_overlap:.3f} s (seed {longest.seed})"
     )
     judged = frozenset[int]().union(*(report.properties for report in reports))
     yield f"properties checked: {', '.join(f'{number} {PROPERTIES[number]}' for number in sorted(judged))}"

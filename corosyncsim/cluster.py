@@ -150,13 +150,6 @@ def wait(cluster: Cluster, end: float, reached: Callable[[], bool]) -> float | N
     return cluster.kernel.now
 
 
-def unfinished(core: Core | None) -> int:
-    """Frames of the last installed ring that some member may still lack: a ring that forms may have to send them all again."""
-    while isinstance(core, Distorted):
-        core = core.core
-    return core._core.queue.high_seq - core._core.queue.released if isinstance(core, Ring) else 0
-
-
 def progress(core: Core) -> tuple[RingId, Progress] | None:
     """How far a ring is in its receive queue: the simulator looks inside the core here, and nowhere else."""
     while isinstance(core, Distorted):

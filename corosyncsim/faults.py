@@ -176,7 +176,7 @@ def _fault(random: Random, kind: str, time: float, node_ids: tuple[int, ...], co
         case "socket rebuilt":
             return Fault(time, kind, random.uniform(0.0, LONGEST_REBUILD), one)
         case "firewall rejects":
-            how = random.choice((0, ON_THE_WAY, ONE_DIRECTION))
+            how = random.choice((0, ON_THE_WAY))
             return Fault(time, kind, length * 2, tuple(random.sample(node_ids, 2)), number=how)
         case "one-way cut" | "cut":
             return Fault(time, kind, length * 2, tuple(random.sample(node_ids, 2)))

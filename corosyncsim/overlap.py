@@ -16,7 +16,7 @@ from corosyncsim.history import Failed, History, Installed, Process, Ring
 _Change = tuple[float, int, Process, Ring | None]
 
 
-def longest_overlap(history: History, nodes: int, end: float) -> float:
+def majority_overlap(history: History, nodes: int, end: float) -> float:
     """The longest time, in seconds, for which two processes stood in different configurations of more than half the nodes."""
     changes = sorted(_changes(history, nodes), key=itemgetter(0, 1))
     standing: dict[Process, Ring] = {}

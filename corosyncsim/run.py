@@ -23,14 +23,12 @@ from corosyncsim.history import History, Quiet
 from corosyncsim.injector import Injector
 from corosyncsim.network import Counters
 from corosyncsim.node import MakeCore
-from corosyncsim.overlap import longest_overlap
+from corosyncsim.overlap import majority_overlap
 
 MEMBERSHIP_ROUNDS: Final = 3
 """Rounds of membership that the last fault may leave to be done: one that fails on old knowledge, one a half, one that merges."""
 DRAIN_BOUND: Final = 30.0
 """Seconds in which one configuration must deliver what its programs had queued, and one message more from each."""
-SLOWEST_LINK: Final = 2.0
-"""Times the mean delay."""
 CALM: Final = Property(0, "no exception")
 START_SPREAD: Final = 0.2
 
@@ -52,7 +50,7 @@ class Report:
     bound: float
     violations: tuple[Violation, ...]
     early_accusations: int
-    quorate_overlap: float
+    majority_overlap: float
     """The longest time for which two sides counted themselves quorate, seconds."""
     trace_digest: str
     properties: frozenset[int] = ON_BARE_RINGS
@@ -75,13 +73,6 @@ def starts(plan: Plan) -> dict[int, float]:
     """When each node starts for the first time, seconds."""
     random = Random(f"starts of seed {plan.seed}")
     return {node_id: random.uniform(0.0, START_SPREAD) for node_id in sorted(plan.node_ids)}
-
-
-def recovery_time(cluster: Cluster) -> float:
-    """Seconds in which a ring of all nodes can send again what the old rings have left open: a window of frames a rotation."""
-    frames = max(unfinished(node.core) for node in cluster.nodes.values())
-    rotation = len(cluster.nodes) * cluster.plan.conditions.delay * SLOWEST_LINK
-    return MEMBERSHIP_ROUNDS * frames / cluster.parameters.window_size * rotation
 
 
 def execute(
@@ -138,7 +129,7 @@ def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = 
         bound=merge_bound(cluster.parameters),
         violations=(*raised, *violations_of(cluster)),
         early_accusations=len(recorder.accusations.accusations),
-        quorate_overlap=longest_overlap(history, len(cluster.nodes), cluster.kernel.now),
+        majority_overlap=majority_overlap(history, len(cluster.nodes), cluster.kernel.now),
         trace_digest=cluster.trace.digest(),
         properties=ON_BARE_RINGS if cluster.plan.services is None else ON_WHOLE_NODES,
         quorum_overlap=longest_overlap(beliefs_of(history)),
@@ -161,7 +152,7 @@ def raised_by(cluster: Cluster, error: Exception) -> Violation:
 def quiet_phase(cluster: Cluster) -> Quiet:
     """The phase without faults. What the last fault still breaks once the nodes were one begins the wait anew."""
     began = cluster.kernel.now
-    united_by = began + merge_bound(cluster.parameters) + recovery_time(cluster)
+    united_by = began + merge_bound(cluster.parameters)
     while True:
         united_at = wait(cluster, united_by, lambda: not cluster.still_apart())
         drained_by = cluster.kernel.now + DRAIN_BOUND

@@ -13,7 +13,7 @@ from corosyncsim.checkers.early_accusation import Accusation
 from corosyncsim.cluster import Cluster
 from corosyncsim.faults import Fault, Load
 from corosyncsim.network import Conditions
-from corosyncsim.overlap import longest_overlap
+from corosyncsim.overlap import majority_overlap
 from corosyncsim.run import execute
 from tests.simulation.failover_scenarios import BUSY, IDLE, NODES, TOKEN, configurations, formed, plan
 
@@ -34,7 +34,7 @@ def judge(cluster: Cluster) -> None:
 
 
 def overlap(cluster: Cluster) -> float:
-    return longest_overlap(cluster.recorder.history, len(cluster.nodes), cluster.kernel.now)
+    return majority_overlap(cluster.recorder.history, len(cluster.nodes), cluster.kernel.now)
 
 
 def failover(cluster: Cluster, victim: int) -> float:
@@ -133,7 +133,7 @@ def test_a_run_reports_early_accusations_and_overlaps() -> None:
     report, _ = execute(plan(Fault(2.0, faults.REJECT, 3.0, (2, 3)), duration=6.0))
     assert report.violations == ()
     assert report.early_accusations in (1, 2)
-    assert report.quorate_overlap > 0
+    assert report.majority_overlap > 0
 
 
 # Own slowness
