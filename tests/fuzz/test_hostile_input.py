@@ -22,6 +22,7 @@ def target(name: str) -> Target:
     return TARGETS[name]()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_input_breaks_a_claim(name: str) -> None:
     report = run(target(name), INPUTS * SHARES[name] // sum(SHARES.values()), SEED)
