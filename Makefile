@@ -27,7 +27,8 @@ demo: $(STAMP)  ## three daemons on this machine: a ring forms, orders messages,
 	$(BIN)/python -m demo
 
 test: $(STAMP)  ## unit, simulation, cluster and fuzz tests; needs no root
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/simulation tests/fuzz
+	$(BIN)/python -m pytest tests/cluster
 
 lint: $(STAMP)  ## ruff: style and common mistakes
 	$(BIN)/ruff check .
