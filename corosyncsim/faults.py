@@ -7,9 +7,10 @@ Everything is drawn before the run begins, so that a run's plan can be read and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from corosyncsim.network import Conditions
 from corosyncsim.services.options import Options
@@ -103,8 +104,22 @@ class Plan:
     """What stands on the rings; None: nothing but messages that name themselves."""
 
 
-DISTANCES: Final = {"site": (-3.2, -2.2), "far": (-2.0, -1.5)}
-"""Mean one-way delays to draw from, as powers of ten of seconds: 0.6 to 6 ms of a busy site, 10 to 32 ms between sites."""
+class Distance(NamedTuple):
+    """How far apart nodes are, and what they may send there."""
+
+    delays: tuple[float, float]
+    """Mean one-way delays to draw from, as powers of ten of seconds."""
+    rate: float
+    """Messages a second of all nodes together."""
+    largest: int
+    """Bytes."""
+
+
+DISTANCES: Final = {
+    "site": Distance((-3.2, -2.2), inf, 1_000_000),
+    "far": Distance((-2.0, -1.5), 50.0, 20_000),
+}
+"""A busy site, 0.6 to 6 ms; and sites 10 to 32 ms apart, where the window lets a ring of seven carry about 100 kB a second."""
 
 
 def draw(seed: int, nodes: tuple[int, int], duration: float, distance: str = "site") -> Plan:
@@ -112,7 +127,8 @@ def draw(seed: int, nodes: tuple[int, int], duration: float, distance: str = "si
     random = Random(seed * 2_654_435_761 + 1)
     count = random.randint(*nodes)
     node_ids = tuple(sorted(random.sample(range(1, 32), count)))
-    delay = 10 ** random.uniform(*DISTANCES[distance])
+    apart = DISTANCES[distance]
+    delay = 10 ** random.uniform(*apart.delays)
     token = int(max(200, count * delay * 1000 * random.uniform(15, 40)))
     timeouts = {
         "token": token,
@@ -137,6 +153,7 @@ def draw(seed: int, nodes: tuple[int, int], duration: float, distance: str = "si
         largest=random.choice((20_000, 60_000, 1_000_000)),
         answers=random.choice((0.0, 0.05)),
     )
+    load = replace(load, pause=max(load.pause, count * load.burst / apart.rate), largest=min(load.largest, apart.largest))
     kinds = random.sample(KINDS, random.randint(2, 7))
     faults = _schedule(random, kinds, node_ids, conditions, token / 1000, duration)
     return Plan(seed, node_ids, timeouts, conditions, load, random.random() < 0.5, faults, duration)
