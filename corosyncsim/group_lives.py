@@ -138,10 +138,20 @@ def lives(programs: Sequence[Program]) -> list[list[list[Step]]]:
     """Each program's lives: one, and one more behind each run of deliveries after a hole."""
     steps = [list(_Life().steps(program)) for program in programs]
     predecessors, had = _orders(steps)
-    return [
-        _cut(sequence, _holes(number, sequence, predecessors, had), program.ended)
-        for number, (program, sequence) in enumerate(zip(programs, steps, strict=True))
-    ]
+    holes = [_holes(number, sequence, predecessors, had) for number, sequence in enumerate(steps)]
+    _share_holes([program.address.node_id for program in programs], steps, holes)
+    return [_cut(sequence, behind, program.ended) for program, sequence, behind in zip(programs, steps, holes, strict=True)]
+
+
+def _share_holes(nodes: Sequence[int], steps: Sequence[Sequence[Step]], holes: Sequence[dict[RingId, int]]) -> None:
+    """Who joins behind a hole that another program of its node has seen lacks nothing, and yet nothing of its own counts."""
+    for node_id, sequence, behind in list(zip(nodes, steps, [dict(each) for each in holes], strict=True)):
+        for ring_id, start in behind.items():
+            late = {item for index, ring, item in _items(sequence) if ring == ring_id and index >= start and item is not None}
+            for other, (place, told) in enumerate(zip(nodes, steps, strict=True)):
+                first = next(((index, item) for index, ring, item in _items(told) if ring == ring_id), None)
+                if place == node_id and ring_id not in holes[other] and first is not None and first[1] in late:
+                    holes[other][ring_id] = first[0]
 
 
 def _items(sequence: Sequence[Step]) -> Iterator[tuple[int, RingId, _Item | None]]:

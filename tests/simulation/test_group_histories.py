@@ -117,6 +117,22 @@ def test_holes_of_a_program_that_had_lost_the_others_are_allowed() -> None:
     assert tale.found() == set()
 
 
+def test_a_program_that_joins_behind_a_hole_of_its_node_is_no_companion_from_before() -> None:
+    tale = Tale()
+    tale.all_join()
+    tale.programs.append(Program(Address(3, 104)))
+    tale._members[tale[4].address] = frozenset(tale[number].address for number in (1, 2, 3))
+    tale.say(1, 9, 1, 2, 3)
+    tale.say(1, 10, 1, 2)  # Node 3 never gets it; the join of its second program comes behind it.
+    tale.change([1, 2, 3, 4], joined=[4])
+    tale.ring(R1, 4)
+    tale.change((1, 2), left=[3, 4], of_a_round=True)
+    tale.ring(R2, 1, 2)
+    tale.change((3, 4), left=[1, 2], of_a_round=True)
+    tale.ring(R3, 3, 4)
+    assert tale.found() == set()
+
+
 def test_first_messages_that_began_before_a_merge_may_be_missing_at_those_who_were_not_there() -> None:
     tale = ordinary()
     tale.change((1, 2), left=[3], of_a_round=True)
