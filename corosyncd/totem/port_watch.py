@@ -19,6 +19,10 @@ SPACING: Final = 0.04
 """Seconds between two sends that count; what leaves together is refused together."""
 WINDOW: Final = 0.3
 """Seconds from the first of these sends to the last."""
+FRESH: Final = 0.4
+"""Seconds from the first of these sends to the verdict: the window, and the way back of the last answer. What was refused before
+a truce ended proves nothing once it has.
+"""
 TRUCE_TOKENS: Final = 2
 """Token timeouts for which a member that was declared gone, and is back, is left to the token timer."""
 DECLARED_LIMIT: Final = 384
@@ -94,5 +98,7 @@ class PortWatch:
         return [
             node
             for node, sends in self.suspects.items()
-            if len(sends) >= REFUSED_SENDS and now - self.declared.get(node, -inf) >= TRUCE_TOKENS * token
+            if len(sends) >= REFUSED_SENDS
+            and now - sends[0] <= FRESH
+            and now - self.declared.get(node, -inf) >= TRUCE_TOKENS * token
         ]

@@ -21,6 +21,8 @@ WINDOW: Final = 0.4
 SPREAD: Final = 0.05
 """Seconds between the first and the last: twice the rule's 0.04 s, less what chance takes away."""
 TRUCE_TOKENS: Final = 2
+LATE: Final = 0.06
+"""Seconds by which a join may leave later than the gather that it opens: one join time, where an accusation is heard of."""
 REMEMBERED: Final = 16
 
 
@@ -106,7 +108,7 @@ class EarlyAccusations:
             times = ", ".join(f"{clock - time:.3f}" for time in recent)
             expected = f"node {accused} should be accused only when refused {REFUSALS} times, unheard; refused [{times}] s ago"
             self.violations.append(PROPERTY.broken(node_id, now, expected))
-        truce = TRUCE_TOKENS * self._token_timeout
+        truce = TRUCE_TOKENS * self._token_timeout - LATE
         before = life.declared.get(accused)
         if before is not None and clock - before < truce:
             expected = f"node {accused}, declared gone {clock - before:.3f} s ago, should be left alone for {truce:.3f} s"

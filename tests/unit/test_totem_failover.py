@@ -208,6 +208,17 @@ def test_three_sends_a_while_apart_and_in_a_short_time_are_what_it_takes(sends: 
     assert not any(verdicts[:2])
 
 
+def test_what_was_refused_in_a_truce_proves_nothing_when_it_is_over() -> None:
+    watch = PortWatch()
+    watch.declare([2], 1000.0)
+    for at in (0.1, 0.2, 0.3):
+        watch.refused(2, 1000 + at)
+    assert watch.gone(1000 + 2 * TOKEN, TOKEN) == []
+    for at in (0.1, 0.2, 0.3):
+        watch.refused(2, 1000 + 2 * TOKEN + at)
+    assert watch.gone(1000 + 2 * TOKEN + 0.3, TOKEN) == [2]
+
+
 @pytest.mark.parametrize("swapped", [False, True])
 def test_any_frame_of_a_train_clears_its_sender_whatever_its_byte_order(swapped: bool) -> None:
     frame = encode_merge_detect(MergeDetect(0, 2, 0, 2, 1, 5))
