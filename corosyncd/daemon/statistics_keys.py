@@ -72,10 +72,6 @@ class Delays:
         return _wire(keys)
 
 
-def _wire(keys: Mapping[str, Value]) -> dict[str, list[Any]]:
-    return {name: [value.type, value.data] for name, value in keys.items()}
-
-
 def link_keys(links: Sequence[Standing]) -> dict[str, list[Any]]:
     """``stats.totem.broken_pair.*`` and ``stats.totem.silent_node.*``, which stock does not have."""
     keys = {"stats.totem.broken_pairs": uint32(sum(not link.silent for link in links))}
@@ -86,4 +82,8 @@ def link_keys(links: Sequence[Standing]) -> dict[str, list[Any]]:
             keys[f"{name}.victim"] = uint32(link.victim)
         keys[f"{name}.backoff"] = uint32(link.backoff)
         keys[f"{name}.left"] = uint32(link.left)
+    return _wire(keys)
+
+
+def _wire(keys: Mapping[str, Value]) -> dict[str, list[Any]]:
     return {name: [value.type, value.data] for name, value in keys.items()}

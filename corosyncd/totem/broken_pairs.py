@@ -38,6 +38,11 @@ class Ends(NamedTuple):
     low: int
     high: int
 
+    @classmethod
+    def of(cls, one: int, other: int) -> Ends:
+        """In whatever order they are given."""
+        return cls(min(one, other), max(one, other))
+
 
 @dataclass(slots=True)
 class Record:
@@ -118,7 +123,7 @@ class BrokenPairs:
         _prune(self.pairs, row, now)
         fresh = []
         for node in nodes:
-            ends = Ends(min(accuser, node), max(accuser, node))
+            ends = Ends.of(accuser, node)
             if self.pairs.setdefault(ends, Record()).see(self._gather, row, now):
                 fresh.append(ends)
         if fresh:
@@ -146,7 +151,7 @@ class BrokenPairs:
             record = self.silent.setdefault(node, Record(victim=node))
             if record.see(self._gather, row, now):
                 record.back_off(now)
-                found.append(Broken(Ends(min(self._node_id, node), max(self._node_id, node)), node, record.backoff))
+                found.append(Broken(Ends.of(self._node_id, node), node, record.backoff))
         return found
 
     def release(self, patience: float, now: float) -> list[int]:
@@ -170,9 +175,7 @@ class BrokenPairs:
     def standing(self, now: float) -> list[Standing]:
         """What has been found broken and not been seen whole since."""
         known = [(ends, record, False) for ends, record in self.pairs.items()]
-        known += [
-            (Ends(min(self._node_id, node), max(self._node_id, node)), record, True) for node, record in self.silent.items()
-        ]
+        known += [(Ends.of(self._node_id, node), record, True) for node, record in self.silent.items()]
         return [
             Standing(ends, record.victim, silent, int(record.backoff), max(0, int(record.until - now)))
             for ends, record, silent in known

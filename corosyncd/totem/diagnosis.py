@@ -160,9 +160,9 @@ class Diagnosis:
         """A node gives up: the token comes, and the frames do not."""
         what = "FAILED TO RECEIVE: " if node == self._node_id else ""
         text = (
-            f"{what}node {node} gets the token, but for a long time no frames, and leaves the ring. Check that large datagrams "
-            f"and "
-            f"multicasts reach node {node}: a firewall, the path MTU (ping -M do -s 1472 to its address), its receive buffers."
+            f"{what}node {node} gets the token, but for a long time no frames, and leaves the ring. Check that large "
+            f"datagrams and multicasts reach node {node}: a firewall, the path MTU (ping -M do -s 1472 to its address), its "
+            "receive buffers."
         )
         self.warn(f"failed to receive {node}", text, now, "error")
 
@@ -172,9 +172,8 @@ class Diagnosis:
         if spell is not None:
             text = (
                 f"Node {node} floods the ring: {REPEATED_FRAMES} of its frames in {spell:.1f} s came twice. A network that "
-                f"loops, or "
-                f"Corosync's known fault of sending everything several times once its interface was down and up: restart node "
-                f"{node}."
+                "loops, or Corosync's known fault of sending everything several times once its interface was down and up: "
+                f"restart node {node}."
             )
             self.warn(f"repeated {node}", text, now)
 
@@ -184,8 +183,7 @@ class Diagnosis:
         if spell is not None:
             text = (
                 f"Node {node} floods the ring: {JOINS} joins in {spell:.1f} s. Nodes that do not agree who has failed answer "
-                f"each "
-                f"other without end: see in the log of node {node} whom it does not hear; restarting it ends the dispute."
+                f"each other without end: see in the log of node {node} whom it does not hear; restarting it ends the dispute."
             )
             self.warn(f"joins {node}", text, now)
 

@@ -14,25 +14,14 @@ import pytest
 
 from coroipc.errors import LibraryError, TryAgain
 from libcfg import Cfg
-from libcmap import Cmap
 from libcpg import ConfigurationChange, Cpg, Deliver
-from libquorum import NodeListNotification, Quorum, QuorumNotification
-from libvotequorum import Votequorum
+from libquorum import NodeListNotification, QuorumNotification
 from tests.cluster.harness import DEADLINE, Cluster, Node, eventually
+from tests.engine_calls import LIBRARIES, RETURN_SECONDS, answered
 
 ALL = {1, 2, 3}
-RETURN_SECONDS = 2.0
-"""From an engine's death until its successor serves."""
 LOAD = 15_000
 """Messages that each of two programs sends while an engine dies."""
-LIBRARIES: dict[str, tuple[Callable[..., Any], Callable[[Any], object]]] = {
-    "cmap": (Cmap, lambda cmap: cmap.get("totem.cluster_name")),
-    "cpg": (Cpg, lambda cpg: cpg.local_nodeid()),
-    "votequorum": (Votequorum, lambda votequorum: votequorum.getinfo()),
-    "quorum": (Quorum, lambda quorum: quorum.getquorate()),
-    "cfg": (Cfg, lambda cfg: cfg.local_nodeid()),
-}
-"""Each engine's library, and a call that its engine answers by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +48,8 @@ def served(node: Node, engine: str) -> float:
 
 
 def call_through(node: Node, connection: object, call: Callable[[Any], object]) -> None:
-    """A call on a connection that must have lived on; TryAgain is allowed, an error is not."""
-
-    def probe() -> bool:
-        try:
-            call(connection)
-        except TryAgain:
-            return False
-        return True
-
-    eventually(probe, "an answer", node.cluster.logs)
+    """An answer comes on a connection that must have lived on."""
+    eventually(lambda: answered(connection, call), "an answer", node.cluster.logs)
 
 
 def joined_cpg(stack: ExitStack, node: Node, group: bytes) -> Cpg:

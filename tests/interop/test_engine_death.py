@@ -18,11 +18,8 @@ from typing import Any
 import pytest
 
 from coroipc.errors import LibraryError, TryAgain
-from libcfg import Cfg
-from libcmap import Cmap
-from libcpg import Cpg
 from libquorum import NodeListNotification, Quorum, QuorumNotification, Track
-from libvotequorum import Votequorum
+from tests.engine_calls import LIBRARIES, RETURN_SECONDS, answered
 from tests.interop.clients import Clients
 from tests.interop.processes import engine, family
 from tests.interop.transcripts import MEMBERS, Member, left_of
@@ -33,19 +30,9 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 STOCK, OURS = (1, 2), 3
 ALL = (*STOCK, OURS)
 TOTEM = {"token": 1000, "token_coefficient": 0}
-RETURN_SECONDS = 2.0
-"""From an engine's death until its successor serves."""
 COUNT = 400
 SIZES = {1: 20, 2: 700, 3: 4000}
 PROCESS_DOWN = 5
-LIBRARIES: dict[str, tuple[Callable[..., Any], Callable[[Any], object]]] = {
-    "cmap": (Cmap, lambda cmap: cmap.get("totem.cluster_name")),
-    "cfg": (Cfg, lambda cfg: cfg.local_nodeid()),
-    "cpg": (Cpg, lambda cpg: cpg.local_nodeid()),
-    "votequorum": (Votequorum, lambda votequorum: votequorum.getinfo()),
-    "quorum": (Quorum, lambda quorum: quorum.getquorate()),
-}
-"""Each engine's library, and a call that its engine answers by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +94,8 @@ def wait_served(node: Node, name: str) -> float:
 
 
 def call_through(connection: Any, call: Callable[[Any], object]) -> None:
-    """A call on a connection that must have lived on: TryAgain is allowed, an error is not."""
-
-    def probe() -> bool:
-        try:
-            call(connection)
-        except TryAgain:
-            return False
-        return True
-
-    wait_until(probe, "an answer")
+    """An answer comes on a connection that must have lived on."""
+    wait_until(lambda: answered(connection, call), "an answer")
 
 
 class Observers:
