@@ -21,7 +21,7 @@ MINIMUM_MESSAGE = 16
 class Router:
     """The table of services. ``dropped`` counts what no engine could take, by reason."""
 
-    __slots__ = ("_batches", "_holding", "dropped", "held_bytes", "services")
+    __slots__ = ("_batches", "_held", "_holding", "dropped", "held_bytes", "services")
 
     def __init__(self) -> None:
         """No engine yet."""
@@ -29,7 +29,9 @@ class Router:
         reasons = ("short", "unknown_service", "unknown_function", "foreign_service", "malformed_sync")
         self.dropped: dict[str, int] = dict.fromkeys(reasons, 0)
         self.held_bytes = 0
+        """Of what waits for ``release``."""
         self._batches: dict[EngineRecord, list[tuple[int, int, bytes]]] = {}
+        self._held: dict[EngineRecord, list[tuple[int, int, bytes]]] = {}
         self._holding = False
 
     def add(self, source: int, body: bytes) -> None:
@@ -62,10 +64,12 @@ class Router:
         batches = self._batches
         if not batches:
             return
-        if self._holding:
-            self.held_bytes = sum(len(message[2]) for batch in batches.values() for message in batch)
-            return
         self._batches = {}
+        if self._holding:
+            for engine, batch in batches.items():
+                self._held.setdefault(engine, []).extend(batch)
+                self.held_bytes += sum(len(message[2]) for message in batch)
+            return
         for engine, batch in batches.items():
             self.hand_over(engine, batch, now)
 
@@ -75,9 +79,12 @@ class Router:
 
     def release(self, now: float) -> None:
         """Hand over what was kept; a second call changes nothing."""
+        self.flush(now)
         self._holding = False
         self.held_bytes = 0
-        self.flush(now)
+        held, self._held = self._held, {}
+        for engine, batch in held.items():
+            self.hand_over(engine, batch, now)
 
     def hand_over(self, engine: EngineRecord, batch: list[tuple[int, int, bytes]], now: float) -> None:
         """Queue deliveries on an engine's link; those of an absent engine wait for its successor."""
