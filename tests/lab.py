@@ -23,6 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TypeVar
 
+from corosyncd.daemon.boot import sweep_leftovers
+
 T = TypeVar("T")
 
 PROGRAMS = ("ip", "nft", "unshare", "nsenter", "corosync", "corosync-quorumtool", "corosync-cmapctl", "corosync-cfgtool")
@@ -314,6 +316,8 @@ class Lab:
             for node in self.nodes.values():
                 node.remove()
             execute("ip", "netns", "delete", self.switch, check=False)
+            # An engine outlives its killed executive for a moment, and what it leaves then is nobody's until the next start.
+            sweep_leftovers()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.close()

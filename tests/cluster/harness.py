@@ -27,9 +27,7 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 
 from coroipc.errors import CorosyncError, TryAgain
-from coroipc.liveness import is_dead
-from coroipc.server import files
-from corosyncd.link import segments
+from corosyncd.daemon.boot import sweep_leftovers
 from libquorum import Quorum, QuorumNotification, Track
 
 T = TypeVar("T")
@@ -417,8 +415,7 @@ class Cluster:
             if node.logged("Traceback"):
                 complaints.append(f"an exception in the log of node {node.number}\n{node.log(300)}")
         # What killed nodes left is removed by the next start of any daemon, which this stands for.
-        segments.sweep()
-        files.sweep(is_dead)
+        sweep_leftovers()
         left = self._left_in_shared_memory()
         if left:
             complaints.append(f"left in /dev/shm: {left}")
