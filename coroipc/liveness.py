@@ -9,11 +9,12 @@ import select
 def is_dead(pid: int) -> bool:
     """Whether no process with that pid runs: there is none, or one that has ended and that nobody has reaped.
 
+    The number may come from a file's name, which anybody could have chosen.
     PID 1 of many containers never reaps what it inherits, and a killed executive's engines are inherited by it.
     """
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         pass

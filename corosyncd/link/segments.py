@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ _KEY_MASK: Final = 0xFFFF
 _ATTEMPTS: Final = 64
 """Random names or keys tried before giving up."""
 _POSIX_DIRECTORY = Path("/dev/shm")
+_LEFTOVER = re.compile(rf"(?:sem\.)?{NAME_PREFIX}([0-9]+)-.*")
 _SYSTEM_V_TABLE = Path("/proc/sysvipc/shm")
 
 Characters = ctypes.Array[ctypes.c_char]
@@ -175,16 +177,16 @@ def attach(description: list[Any]) -> Segment:
     raise ValueError(f"{description!r} does not describe a segment")
 
 
-def sweep() -> None:
-    """Remove the segments and semaphores of executives that no longer live."""
-    for path in _POSIX_DIRECTORY.glob(f"{NAME_PREFIX}*-*"):
-        creator = path.name[len(NAME_PREFIX) :].split("-", 1)[0]
-        if creator.isdecimal() and is_dead(int(creator)):
-            _unlink_posix(path.name)
-    for path in _POSIX_DIRECTORY.glob(f"sem.{NAME_PREFIX}*-*"):
-        creator = path.name[len(NAME_PREFIX) + 4 :].split("-", 1)[0]
-        if creator.isdecimal() and is_dead(int(creator)):
-            path.unlink(missing_ok=True)
+def sweep(directory: Path = _POSIX_DIRECTORY) -> None:
+    """Remove the segments and semaphores of executives that no longer live.
+
+    Everybody may put names there, also in order to trip us: what cannot be removed stays.
+    """
+    for path in directory.iterdir():
+        match = _LEFTOVER.fullmatch(path.name)
+        if match is not None and is_dead(int(match[1])):
+            with suppress(OSError):
+                path.unlink()
     for line in _SYSTEM_V_TABLE.read_text().splitlines()[1:]:
         fields = line.split()
         key, creator, users = int(fields[0]), fields[4], int(fields[6])
@@ -194,10 +196,15 @@ def sweep() -> None:
 
 
 def _remove_system_v(key: int) -> None:
-    """Remove a segment, with those of its semaphores that are still there: who left it may have died in the middle of that."""
+    """Remove a segment, with those of its semaphores that are still there: who left it may have died in the middle of that.
+
+    Another user's is left alone: the semaphores that it names could be anybody's.
+    """
     memory = sysv_ipc.SharedMemory(key)
-    words = KEY_WORDS.unpack(memory.read(KEY_WORDS.size))
+    words = KEY_WORDS.unpack(memory.read(KEY_WORDS.size)) if memory.size >= KEY_WORDS.size else ()
     memory.detach()
+    if memory.cuid != os.geteuid() or not words:
+        return
     for word in filter(None, words):  # Zero: it died before they were made.
         with suppress(FileNotFoundError, sysv_ipc.ExistentialError):
             SystemVSemaphore(_signed(word)).unlink()

@@ -20,3 +20,7 @@ def test_a_process_that_has_ended_is_dead_before_and_after_it_is_reaped() -> Non
     assert is_dead(child.pid)
     child.wait()
     assert is_dead(child.pid)
+
+
+def test_a_number_that_no_process_can_have_is_dead() -> None:
+    assert is_dead(10**30)

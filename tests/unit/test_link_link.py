@@ -16,6 +16,7 @@ import pytest
 import sysv_ipc
 import uvloop
 
+from coroipc.semaphores import SystemVSemaphore
 from corosyncd.link import segments
 from corosyncd.link.frames import Direction, Frame
 from corosyncd.link.link import SMALLEST_RING, LinkBroken, LinkEnd
@@ -212,6 +213,69 @@ def test_a_sweep_removes_a_system_v_segment_whose_semaphores_are_gone_already() 
     segments.sweep()
     with pytest.raises(sysv_ipc.ExistentialError):
         sysv_ipc.SharedMemory(key)
+
+
+def test_a_sweep_passes_over_names_that_others_have_put_there_to_trip_it(tmp_path: Path) -> None:
+    live = tmp_path / f"corosyncd-{os.getpid()}-cpg-abcdef"
+    stale = tmp_path / "corosyncd-4194305-cpg-abcdef"
+    for path in (live, stale, tmp_path / "sem.corosyncd-4194305-cpg-abcdef-e", tmp_path / f"corosyncd-{'9' * 100}-cpg"):
+        path.touch()
+    (tmp_path / "corosyncd-4194305-x").mkdir()
+    (tmp_path / "corosyncd-\N{SUPERSCRIPT TWO}-x").touch()
+    segments.sweep(tmp_path)
+    assert live.exists()
+    assert not stale.exists()
+    assert not (tmp_path / "sem.corosyncd-4194305-cpg-abcdef-e").exists()
+
+
+def left_system_v_segment(size: int, content: bytes = b"") -> sysv_ipc.SharedMemory:
+    """A segment of our range whose creator has ended."""
+    readable, writable = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        key = segments.KEY_PREFIX | int.from_bytes(os.urandom(2), "little")
+        memory = sysv_ipc.SharedMemory(key, sysv_ipc.IPC_CREX, mode=0o600, size=size)
+        memory.write(content)
+        os.write(writable, b"%d" % key)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    key = int(os.read(readable, 20))
+    os.close(readable)
+    os.close(writable)
+    memory = sysv_ipc.SharedMemory(key)
+    memory.detach()
+    return memory
+
+
+@pytest.fixture
+def precious() -> Iterator[SystemVSemaphore]:
+    """A semaphore of some other program."""
+    semaphore = SystemVSemaphore(None)
+    yield semaphore
+    semaphore.unlink()
+
+
+def test_a_sweep_leaves_a_segment_that_is_too_short_to_name_semaphores() -> None:
+    memory = left_system_v_segment(4)
+    try:
+        segments.sweep()
+    finally:
+        memory.remove()
+
+
+def test_a_sweep_removes_no_semaphore_that_another_users_segment_names(
+    precious: SystemVSemaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = left_system_v_segment(8, segments.KEY_WORDS.pack(precious.key, 0))
+    user = os.geteuid()
+    monkeypatch.setattr("corosyncd.link.segments.os.geteuid", lambda: user + 1)
+    try:
+        segments.sweep()
+        assert precious.value() == 0
+        precious.post()
+        assert precious.value() == 1
+    finally:
+        memory.remove()
 
 
 def test_garbage_in_the_ring_breaks_the_link() -> None:
