@@ -1,6 +1,7 @@
-"""The simulator's command: ``python -m corosyncsim run`` over many seeds, ``replay`` to read one, or a scenario.
+"""The simulator's command: ``corosyncsim run`` over many seeds, ``corosyncsim replay`` to read one, or a scenario.
 
-Exit status: 0 when every property held in every run, 1 when one was violated, 2 for a wrong command line.
+Exit status: 0 when every property held in every run, 1 when one was violated or a run could not be judged, 2 for a wrong command
+line, 130 when it was interrupted.
 """
 
 from __future__ import annotations
@@ -8,13 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import perf_counter
 
 from corosyncsim import timeline
-from corosyncsim.checkers import PROPERTIES
 from corosyncsim.faults import DISTANCES, Plan, draw
 from corosyncsim.history import History
 from corosyncsim.player import perform, told
@@ -23,12 +23,16 @@ from corosyncsim.scenario import BadScenario
 from corosyncsim.services.swarm import with_services
 from corosyncsim.shrink import shrink
 from corosyncsim.spoiling import NAMES, Spoilt, changes, needs_services
+from corosyncsim.spread import Done, each
+from corosyncsim.summary import Spent, summary
 
 SEEDS_LIMIT = 1_000_000
 NODES_LIMIT = 16
+JOBS_LIMIT = 256
 SHRUNK_LIMIT = 3
 """Failing seeds of one command that are shrunk."""
 EXIT_WRONG = 2
+EXIT_INTERRUPTED = 128 + 2
 EXIT_READER_GONE = 128 + 13
 """As a shell reports a death by SIGPIPE: whoever read the output has closed it."""
 
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run seeds and judge them")
     run.add_argument("--seeds", type=_range(1, SEEDS_LIMIT), default=(1, 100), metavar="FIRST-LAST")
+    run.add_argument("--jobs", type=_jobs, default=1, metavar="N", help="processes that seeds are spread over")
     run.add_argument("--no-shrink", action="store_true", help="do not look for a short scenario where a seed violates a property")
     replay = commands.add_parser("replay", help="print the trace of one seed, or play a scenario")
     replay.add_argument("seed", metavar="SEED|FILE", help="a seed, or a file with a scenario")
@@ -91,90 +96,97 @@ def _range(least: int, most: int) -> Callable[[str], tuple[int, int]]:
     return parse
 
 
+def _jobs(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= JOBS_LIMIT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {JOBS_LIMIT}")
+    return int(text)
+
+
 def _run(options: argparse.Namespace) -> int:
     first, last = options.seeds
     began = perf_counter()
-    reports: list[Report] = []
-    bad = 0
-    for seed in _progress(range(first, last + 1)):
-        plan = _plan(options, seed)
-        spoilt = _spoilt(plan, options.defect)
-        adapt, prepare = changes(spoilt)
-        report, _ = execute(plan, adapt=adapt, prepare=prepare)
-        reports.append(report)
-        bad += bool(report.violations)
-        for line in told(report.violations):
-            print(f"seed {seed}: {line}", flush=True)
-        if report.violations and bad <= SHRUNK_LIMIT and not options.no_shrink:
-            print(_shrunk(plan, report, spoilt), flush=True)
-    for line in summary(reports, perf_counter() - began):
+    runs: list[Done[int, Report]] = []
+    interrupted = False
+    try:
+        with _progress(last + 1 - first) as advance, closing(_judged(options, range(first, last + 1))) as judged:
+            for run in judged:
+                runs.append(run)
+                for line in _complaints(run):
+                    print(line, flush=True)
+                advance()
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"interrupted after {len(runs)} of {last + 1 - first} seeds")
+    elapsed = perf_counter() - began
+    reports = [run.result for run in runs if run.result is not None]
+    if not (options.no_shrink or interrupted):
+        _print_shrunk(options, reports)
+    for line in summary(reports, Spent(sum(run.processor for run in runs), elapsed, options.jobs)):
         print(line)
-    return 1 if bad else 0
+    failed = [str(run.of) for run in runs if run.result is None]
+    if failed:
+        print(f"NOT JUDGED: seed {', '.join(failed)}")
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return 1 if failed or any(report.violations for report in reports) else 0
 
 
-def _progress(seeds: range) -> Iterable[int]:
-    """The seeds, with a progress bar where somebody watches."""
+def _judged(options: argparse.Namespace, seeds: range) -> Generator[Done[int, Report], None, None]:
+    """The seeds' runs in their order, as many at a time as there are jobs."""
+
+    def judge(seed: int) -> Report:
+        plan = _plan(options, seed)
+        adapt, prepare = changes(_spoilt(plan, options.defect))
+        return execute(plan, adapt=adapt, prepare=prepare)[0]
+
+    return each(judge, seeds, options.jobs)
+
+
+def _complaints(run: Done[int, Report]) -> list[str]:
+    """What is wrong with a seed's run, a line each."""
+    lines = [run.failure] if run.result is None else told(run.result.violations)
+    return [f"seed {run.of}: {line}" for line in lines]
+
+
+def _print_shrunk(options: argparse.Namespace, reports: Sequence[Report]) -> None:
+    """The first seeds that failed, each as a short scenario."""
+
+    def shrunk(report: Report) -> str:
+        plan, first = _plan(options, report.seed), report.violations[0].number
+        text = shrink(plan, first, _spoilt(plan, options.defect))
+        return text or f"seed {plan.seed}: written down step by step the run does not violate property {first}; replay the seed"
+
+    bad = [report for report in reports if report.violations]
+    for done in each(shrunk, bad[:SHRUNK_LIMIT], options.jobs):
+        print(done.result or f"seed {done.of.seed} could not be shrunk: {done.failure}", flush=True)
+
+
+@contextmanager
+def _progress(seeds: int) -> Iterator[Callable[[], None]]:
+    """Something to call behind each seed; it moves a progress bar where somebody watches.
+
+    The bar has no thread of its own: processes are forked beside it.
+    """
     if not sys.stderr.isatty():
-        return seeds
+        yield lambda: None
+        return
     try:
         from rich.console import Console
-        from rich.progress import track
+        from rich.progress import Progress
     except ImportError:
-        return seeds
-    return track(seeds, description="seeds", console=Console(stderr=True))
-
-
-def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
-    """What was run, in a few lines; ``seconds`` is what it took in real time."""
-    simulated = sum(report.simulated for report in reports)
-    actions = sum(report.actions for report in reports)
-    faults: Counter[str] = sum((report.faults for report in reports), Counter())
-    slowest = max(
-        (report.one_configuration_after / report.bound for report in reports if report.one_configuration_after), default=0.0
-    )
-    violations = [violation for report in reports for violation in report.violations]
-    yield (
-        f"{len(reports)} runs, {simulated / 3600:.2f} simulated hours, {actions:,} events in {seconds:.1f} s: "
-        f"{actions / seconds:,.0f} events/s, {simulated / seconds:.1f} times real time"
-    )
-    yield (
-        f"{sum(r.messages for r in reports):,} messages sent, {sum(r.deliveries for r in reports):,} delivered, "
-        f"{sum(r.configurations for r in reports):,} configurations, {sum(r.tokens for r in reports):,} tokens"
-    )
-    lost = {
-        name: sum(getattr(r.datagrams, name) for r in reports)
-        for name in ("sent", "lost", "cut", "duplicated", "detoured", "damaged", "overflowed")
-    }
-    yield "datagrams: " + ", ".join(f"{count:,} {name}" for name, count in lost.items())
-    yield "faults: " + ", ".join(f"{count:,} × {kind}" for kind, count in sorted(faults.items()))
-    yield f"slowest merge took {slowest:.0%} of its bound"
-    overlap = max((report.quorum_overlap for report in reports), default=0.0)
-    if overlap:
-        yield f"longest time that a side believed in its quorum beside a new one: {overlap:.3f} s"
-    longest = max(reports, key=lambda report: report.majority_overlap)
-    yield (
-        f"{sum(report.early_accusations for report in reports):,} early accusations; "
-        f"longest overlap of two sides with a majority {longest.majority_overlap:.3f} s (seed {longest.seed})"
-    )
-    judged = frozenset[int]().union(*(report.properties for report in reports))
-    yield f"properties checked: {', '.join(f'{number} {PROPERTIES[number]}' for number in sorted(judged))}"
-    if violations:
-        seeds = sum(1 for report in reports if report.violations)
-        broken = Counter(f"{violation.number} {violation.name}" for violation in violations)
-        yield f"VIOLATED in {seeds} runs: " + ", ".join(f"{count} × {name}" for name, count in sorted(broken.items()))
-    else:
-        yield "no violation"
+        yield lambda: None
+        return
+    # What is printed goes above the bar only where it goes to a terminal, too: else a file would miss it.
+    screen = sys.stdout.isatty()
+    with Progress(console=Console(stderr=True), auto_refresh=False, redirect_stdout=screen) as bar:
+        task = bar.add_task("seeds", total=seeds)
+        bar.refresh()
+        yield lambda: bar.update(task, advance=1, refresh=True)
 
 
 def _spoilt(plan: Plan, name: str | None) -> Spoilt | None:
     """The deliberate defect of this name stands in the second node of the plan."""
     return (name, plan.node_ids[1]) if name else None
-
-
-def _shrunk(plan: Plan, report: Report, spoilt: Spoilt | None) -> str:
-    first = report.violations[0].number
-    text = shrink(plan, first, spoilt)
-    return text or f"seed {plan.seed}: written down step by step the run does not violate property {first}; replay the seed"
 
 
 def _replay(options: argparse.Namespace) -> int:

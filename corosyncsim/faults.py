@@ -43,6 +43,8 @@ KINDS: Final = (
     CRASH, CRASH_IN_STEP, LOSE_STORAGE, LEAVE, ROLLING, PAUSE, SLOW, CLOCK, GATHER, HOST_DOWN, REBUILD,
     PARTITION, ONE_WAY, NOT_TRANSITIVE, ISOLATE, BLACK_HOLE, MUTE, STORM, REJECT,
 )  # fmt: skip
+OF_LIVES: Final = frozenset((CRASH, CRASH_IN_STEP, LEAVE, PAUSE, GATHER))
+"""They strike the life of a node: one that is down they do not find."""
 
 WORST_LOSS: Final = 0.30
 WORST_DUPLICATION: Final = 0.50

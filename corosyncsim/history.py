@@ -207,6 +207,15 @@ class History:
     def _path(self) -> dict[Process, list[Ring]]:
         return {process: [epoch.ring for epoch in epochs] for process, epochs in self.epochs.items()}
 
+    def formed(self) -> set[Ring]:
+        """The regular configurations that anybody has installed."""
+        return {
+            event.ring
+            for events in self.events.values()
+            for event in events
+            if isinstance(event, Installed) and event.kind is ConfigurationKind.REGULAR
+        }
+
     def ring_named(self, process: Process, ring_id: RingId, time: float) -> Ring:
         """The configuration that this id meant to the process at that time, as its installations tell."""
         name = Ring(ring_id.representative, ring_id.sequence)

@@ -10,6 +10,7 @@ from corosyncsim import faults
 from corosyncsim.cluster import Cluster
 from corosyncsim.faults import Fault
 from corosyncsim.node import Power
+from corosyncsim.services import swarm
 
 Undo = Callable[[], None]
 ROLLING_STEP: Final = 1.2
@@ -74,13 +75,17 @@ class Injector:
         """The fault happens now, whatever time it names; nothing does after ``end``."""
         if self._over:
             return
-        self.injected[fault.kind] += 1
+        self.injected[fault.kind] += self._finds_somebody(fault)
         self._cluster.recorder.struck(fault.kind, fault.nodes, fault.duration, str(fault))
         undo = self._strikes[fault.kind](fault)
         if undo is not None:
             self._opened += 1
             self._open[self._opened] = undo
             self._cluster.kernel.after(fault.duration, self._mend, self._opened)
+
+    def _finds_somebody(self, fault: Fault) -> bool:
+        node = self._cluster.nodes[fault.nodes[0]]
+        return fault.kind not in (faults.OF_LIVES | swarm.OF_LIVES) or node.power is not Power.DOWN
 
     def _mend(self, number: int) -> None:
         undo = self._open.pop(number, None)

@@ -60,7 +60,6 @@ class Recorder:
         self._senders: dict[Process, _Sender] = {}
         self._order = 0
         self.deliveries = 0
-        self.configurations = 0
 
     def _next(self) -> int:
         self._order += 1
@@ -144,7 +143,6 @@ class Recorder:
         """A configuration came out."""
         ring = self.ring(process, configuration.ring_id)
         self._add(process, Installed(self._next(), self._kernel.now, configuration.kind, ring, configuration.members))
-        self.configurations += 1
         if configuration.kind is ConfigurationKind.REGULAR:
             self.rules.installed(ring, configuration.members)
             self.accusations.installed(process.node_id, configuration.members)

@@ -44,6 +44,7 @@ class Report:
     messages: int
     deliveries: int
     configurations: int
+    """Regular ones that were formed, however many nodes installed each."""
     tokens: int
     faults: Counter[str]
     one_configuration_after: float | None
@@ -122,7 +123,7 @@ def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = 
         datagrams=cluster.network.counters,
         messages=cluster.programs.sent,
         deliveries=cluster.programs.delivered,
-        configurations=cluster.recorder.configurations,
+        configurations=len(history.formed()),
         tokens=cluster.recorder.rules.tokens,
         faults=injector.injected,
         one_configuration_after=united_at - quiet.began if quiet and united_at is not None else None,

@@ -30,6 +30,8 @@ KILL, KILL_IN_FRAME, KILL_BETWEEN, STALL, PROGRAM_STALL, MACHINE_PAUSE, RELOAD =
     "reload",
 )
 KINDS: Final = (KILL, KILL_IN_FRAME, KILL_BETWEEN, STALL, PROGRAM_STALL, MACHINE_PAUSE, RELOAD)
+OF_LIVES: Final = frozenset(KINDS) - {RELOAD}
+"""See ``corosyncsim.faults``."""
 NAMES: Final = tuple(engine.description.name for engine in ENGINES)
 WORDS: Final = 12
 """An engine that is killed in a frame works off fewer words than this before."""

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from corosyncsim.__main__ import EXIT_READER_GONE, main, summary
+from corosyncsim.__main__ import EXIT_READER_GONE, main
 from corosyncsim.faults import draw
 from corosyncsim.run import execute
 
@@ -68,28 +68,8 @@ def test_a_trace_that_nobody_reads_changes_nothing() -> None:
     assert (silent.actions, silent.deliveries, silent.tokens) == (traced.actions, traced.deliveries, traced.tokens)
 
 
-def test_the_command_reports_what_it_ran(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--seeds", "1-2", "--nodes", "3", "--minutes", "0.05"]) == 0
-    printed = capsys.readouterr().out
-    assert "2 runs" in printed
-    assert "times real time" in printed
-    assert "no violation" in printed
-
-
 def test_a_violation_makes_the_command_fail(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corosyncsim.run.merge_bound", lambda parameters: -1.0)
     monkeypatch.setattr("corosyncsim.cluster.Cluster.still_apart", lambda cluster: ["everybody is elsewhere"])
     assert main(["run", "--seeds", "1", "--minutes", "0.05"]) == 1
     assert "seed 1: property 14 (merge and termination)" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("arguments", [["run", "--seeds", "5-1"], ["run", "--nodes", "1"], ["run", "--seeds", "x"], []])
-def test_a_wrong_command_line_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 2
-
-
-def test_the_summary_names_what_was_broken() -> None:
-    report, _ = execute(draw(1, NODES, 2.0))
-    assert list(summary([report], 1.0))[-1] == "no violation"
