@@ -7,10 +7,11 @@ with Cmap() as cmap:
         print(key, value.value)
 """
 
+from coroipc.map_values import ValueType
 from libcmap.api import AsyncCmap, Cmap
 from libcmap.messages import IterationNextResponse, Map, Track
 from libcmap.session import KeyChange, Tracker
-from libcmap.values import Plain, Value, ValueType
+from libcmap.values import Plain, Value
 
 __all__ = [
     "AsyncCmap",

@@ -10,9 +10,10 @@ from typing import Final
 
 from coroipc.errors import InvalidParameter, TryAgain
 from coroipc.library import Steps, ask
+from coroipc.map_values import ValueType
 from libcmap import messages
 from libcmap.messages import GetResponse, Track
-from libcmap.values import Plain, Value, ValueType, unpack_value
+from libcmap.values import Plain, Value, unpack_value
 
 FIRST_ROOM: Final = 256
 """Bytes asked for at first: nearly every value fits, so that one request is enough."""

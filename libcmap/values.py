@@ -6,46 +6,14 @@ Source: cmap_overview(8), reference client-api section 2.2.
 from __future__ import annotations
 
 import struct
-from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from coroipc.errors import InvalidParameter, MessageError
 from coroipc.layouts import text_until_nul
+from coroipc.map_values import FORMATS, ValueType
 
 Plain = int | float | str | bytes
 """What a value is in Python."""
-
-
-class ValueType(IntEnum):
-    """cmap_value_types_t; 0 is "no value" in notifications."""
-
-    NONE = 0
-    INT8 = 1
-    UINT8 = 2
-    INT16 = 3
-    UINT16 = 4
-    INT32 = 5
-    UINT32 = 6
-    INT64 = 7
-    UINT64 = 8
-    FLOAT = 9
-    DOUBLE = 10
-    STRING = 11
-    BINARY = 12
-
-
-_FORMS: Final[dict[int, struct.Struct]] = {
-    ValueType.INT8: struct.Struct("=b"),
-    ValueType.UINT8: struct.Struct("=B"),
-    ValueType.INT16: struct.Struct("=h"),
-    ValueType.UINT16: struct.Struct("=H"),
-    ValueType.INT32: struct.Struct("=i"),
-    ValueType.UINT32: struct.Struct("=I"),
-    ValueType.INT64: struct.Struct("=q"),
-    ValueType.UINT64: struct.Struct("=Q"),
-    ValueType.FLOAT: struct.Struct("=f"),
-    ValueType.DOUBLE: struct.Struct("=d"),
-}
 
 
 class Value(NamedTuple):
@@ -65,7 +33,7 @@ def guess_type(value: Plain) -> ValueType:
             return ValueType.UINT8
         case int():
             for kind in (ValueType.UINT32, ValueType.INT32, ValueType.UINT64, ValueType.INT64):
-                width = _FORMS[kind].size * 8
+                width = FORMATS[kind].size * 8
                 signed = kind in (ValueType.INT32, ValueType.INT64)
                 low, high = (-(1 << width - 1), 1 << width - 1) if signed else (0, 1 << width)
                 if low <= value < high:
@@ -82,7 +50,7 @@ def guess_type(value: Plain) -> ValueType:
 
 def pack_value(value: Plain, kind: int) -> bytes:
     """The bytes of a value as a client sends them (strings without NUL). Raises InvalidParameter where it does not fit."""
-    form = _FORMS.get(kind)
+    form = FORMATS.get(kind)
     try:
         if form is not None:
             return form.pack(value)
@@ -100,7 +68,7 @@ def unpack_value(data: bytes, kind: int) -> Plain:
 
     Raises MessageError where their number is not the type's.
     """
-    form = _FORMS.get(kind)
+    form = FORMATS.get(kind)
     if form is not None:
         if len(data) != form.size:
             raise MessageError(f"cmap value of {len(data)} bytes as {_name(kind)}")

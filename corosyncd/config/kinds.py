@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from coroipc.map_values import ValueType
 from corosyncd.config.yaml_file import Scalar
 from corosyncd.keyspace.key_space import MAXIMUM_VALUE_LENGTH
-from corosyncd.keyspace.values import Value, ValueType, number, text
+from corosyncd.keyspace.values import Value, number, text
 
 RANGES: dict[ValueType, tuple[int, int]] = {
     ValueType.UINT8: (0, 0xFF),

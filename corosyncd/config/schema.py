@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from coroipc.map_values import ValueType as T
 from corosyncd.config.kinds import Choice, Dscp, Kind, Text, Whole
 from corosyncd.keyspace.values import Value
-from corosyncd.keyspace.values import ValueType as T
 
 AVAILABLE_TRANSPORTS = ("udpu",)
 """Transports that this daemon can run; the file may name others, which is an error of its own."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from coroipc.errors import NotSupported
+from coroipc.map_values import ValueType
 from coroipc.server.connection import Connection
 from coroipc.server.outbox import OVERFLOW_LIMIT
 from coroipc.server.server import USER_CONNECTION_LIMIT, Server
@@ -22,7 +23,7 @@ from coroipc.server.shared_file import SharedFile
 from corosyncd.daemon.engine_options import EngineOptions
 from corosyncd.engines.engine import Client, Description
 from corosyncd.engines.host import EngineHost
-from corosyncd.keyspace.values import ValueType, number, text
+from corosyncd.keyspace.values import number, text
 
 _STATISTIC_TYPES: Final = {
     "queueing": ValueType.INT32,

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from corosyncd.keyspace.values import Value, ValueType, number, uint8, uint32, uint64
+from coroipc.map_values import ValueType
+from corosyncd.keyspace.values import Value, number, uint8, uint32, uint64
 from corosyncd.totem.broken_pairs import Standing
 from corosyncd.totem.statistics import COUNTERS, OWN_COUNTERS, Statistics
 from corosyncd.totem.wire import Reason

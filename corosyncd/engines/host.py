@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from coroipc.errors import Status
 from coroipc.layouts import status_response
+from coroipc.map_values import ValueType
 from corosyncd.engines.engine import (
     Buffer,
     Client,
@@ -30,7 +31,7 @@ from corosyncd.engines.machine import Machine, NoMachine
 from corosyncd.engines.replica import Replica
 from corosyncd.engines.timers import Timers
 from corosyncd.engines.wire import header
-from corosyncd.keyspace.values import Value, ValueType, uint64
+from corosyncd.keyspace.values import Value, uint64
 from corosyncd.link.frames import Frame
 from corosyncd.link.outbox import Outbox
 from corosyncd.link.vocabulary import ToEngine, ToExecutive

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
+from coroipc.map_values import ValueType
 from corosyncd.engines.engine import KeyChange
-from corosyncd.keyspace.values import Value, ValueType
+from corosyncd.keyspace.values import Value
 
 
 class Replica:

@@ -10,10 +10,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator
 
 from coroipc.errors import Status
+from coroipc.map_values import FORMATS, ValueType
 from corosyncd.keyspace.changes import Change, Track
 from corosyncd.keyspace.names import AFTER_NAMES, is_valid_name
 from corosyncd.keyspace.rules import VOTEQUORUM_READ_ONLY_KEYS, writable_by_clients
-from corosyncd.keyspace.values import FORMATS, NO_VALUE, Value, ValueType
+from corosyncd.keyspace.values import NO_VALUE, Value
 
 MAXIMUM_VALUE_LENGTH = 16384
 """Bytes of one value as the caller gives it; a string stored without its NUL may so be one longer."""

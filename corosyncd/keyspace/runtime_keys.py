@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from coroipc.map_values import ValueType as T
 from corosyncd.keyspace.values import Value, int32, number, text, uint16, uint32, uint64
-from corosyncd.keyspace.values import ValueType as T
 
 Keys = list[tuple[str, Value]]
 

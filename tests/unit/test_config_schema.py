@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from coroipc.map_values import ValueType
 from corosyncd.config import schema
 from corosyncd.config.kinds import Whole
-from corosyncd.keyspace.values import Value, ValueType, int32, text, uint8, uint16, uint32, uint64
+from corosyncd.keyspace.values import Value, int32, text, uint8, uint16, uint32, uint64
 from tests.unit.config_files import MINIMAL, errors, load_text, warnings, with_section, with_totem
 
 WORKED_EXAMPLE = """\

@@ -8,10 +8,11 @@ import pytest
 
 from coroipc.errors import Status
 from coroipc.layouts import response_status
+from coroipc.map_values import ValueType
 from corosyncd.engines.cmap import CmapEngine
 from corosyncd.engines.cmap.connection import ITERATIONS_OF_ONE_CLIENT, REQUESTS_WAITING, TRACKERS_OF_ONE_CLIENT
 from corosyncd.engines.engine import Client
-from corosyncd.keyspace.values import Value, ValueType, text, uint32, uint64
+from corosyncd.keyspace.values import Value, text, uint32, uint64
 from libcmap.messages import (
     ITERATION_FINALIZE_REQUEST,
     ITERATION_NEXT_REQUEST,

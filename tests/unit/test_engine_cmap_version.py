@@ -6,10 +6,11 @@ import struct
 
 import pytest
 
+from coroipc.map_values import ValueType
 from corosyncd.engines import wire as ring
 from corosyncd.engines.cmap import CmapEngine, wire
 from corosyncd.engines.engine import KeyChange, MulticastClass
-from corosyncd.keyspace.values import NO_VALUE, Value, ValueType, uint32, uint64
+from corosyncd.keyspace.values import NO_VALUE, Value, uint32, uint64
 from tests.unit import ring_vectors as captured
 from tests.unit.fake_host import Cluster, Node
 

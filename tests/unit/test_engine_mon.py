@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from coroipc.map_values import ValueType
 from corosyncd.engines.mon.engine import MonEngine
-from corosyncd.keyspace.values import Value, ValueType, text, uint32, uint64
+from corosyncd.keyspace.values import Value, text, uint32, uint64
 from tests.unit.fake_host import FakeHost
 from tests.unit.fake_machine import FakeMachine
 

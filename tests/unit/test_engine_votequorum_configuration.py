@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from coroipc.map_values import ValueType
 from corosyncd.engines.engine import ConfigurationError
 from corosyncd.engines.votequorum import configuration
 from corosyncd.engines.votequorum.configuration import Conflict, Settings
 from corosyncd.engines.votequorum.decision import LARGEST_VOTE_SUM, TieBreaker
-from corosyncd.keyspace.values import Value, ValueType, int32, number, text
+from corosyncd.keyspace.values import Value, int32, number, text
 from tests.unit.fake_host import FakeHost
 from tests.unit.quorum_cluster import configuration as keys_of
 

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coroipc.errors import Status
+from coroipc.map_values import FORMATS, ValueType
 from corosyncd.keyspace import key_space
 from corosyncd.keyspace.changes import Change, Track
 from corosyncd.keyspace.key_space import MAXIMUM_VALUE_LENGTH, KeySpace
 from corosyncd.keyspace.names import is_valid_name
 from corosyncd.keyspace.rules import READ_ONLY_KEYS, VOTEQUORUM_READ_ONLY_KEYS, writable_by_clients
-from corosyncd.keyspace.values import FORMATS, NO_VALUE, Value, ValueType, number, text, uint8, uint32, uint64
+from corosyncd.keyspace.values import NO_VALUE, Value, number, text, uint8, uint32, uint64
 
 
 def filled(*names: str) -> KeySpace:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from coroipc.errors import Status
+from coroipc.map_values import ValueType
 from corosyncd.keyspace import runtime_keys, statistics
 from corosyncd.keyspace.changes import Track
-from corosyncd.keyspace.values import Value, ValueType, int32, text, uint8, uint16, uint32, uint64
+from corosyncd.keyspace.values import Value, int32, text, uint8, uint16, uint32, uint64
 
 # A healthy three-node stock cluster, udpu.
 STOCK = {

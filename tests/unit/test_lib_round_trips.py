@@ -16,7 +16,8 @@ import libquorum.messages as quorum
 import libvotequorum.messages as votequorum
 from coroipc.errors import CorosyncError, InvalidParameter, MessageError, NameTooLong
 from coroipc.layouts import Layout
-from libcmap.values import Value, ValueType, guess_type, pack_value, unpack_value
+from coroipc.map_values import ValueType
+from libcmap.values import Value, guess_type, pack_value, unpack_value
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)

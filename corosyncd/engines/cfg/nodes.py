@@ -10,8 +10,9 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
+from coroipc.map_values import ValueType
 from corosyncd.engines.engine import Host
-from corosyncd.keyspace.values import Value, ValueType
+from corosyncd.keyspace.values import Value
 from libcfg.messages import LINK_SLOTS, LinkStatus, NodeStatus
 
 DEFAULT_NETMTU = 1500

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from coroipc.errors import MessageError, Status
 from coroipc.layouts import status_response
+from coroipc.map_values import ValueType
 from corosyncd.engines.cmap import wire
 from corosyncd.engines.cmap.connection import ITERATIONS_OF_ONE_CLIENT, REQUESTS_WAITING, Connection
 from corosyncd.engines.cmap.iteration import KeyIteration, Snapshot
@@ -24,7 +25,7 @@ from corosyncd.engines.cmap.wire import CONFIG_VERSION, Function, MulticastReaso
 from corosyncd.engines.engine import Client, Description, Engine, Host, KeyChange, KeyOperation, MulticastClass
 from corosyncd.keyspace import statistics as rules
 from corosyncd.keyspace.changes import Track
-from corosyncd.keyspace.values import NO_VALUE, Value, ValueType, uint64
+from corosyncd.keyspace.values import NO_VALUE, Value, uint64
 from corosyncd.totem.events import RingId
 from libcmap.messages import (
     RESPONSE_IDS,

@@ -9,8 +9,9 @@ import struct
 from collections.abc import Mapping
 from enum import IntEnum
 
+from coroipc.map_values import FORMATS, ValueType
 from corosyncd.engines import wire
-from corosyncd.keyspace.values import FORMATS, Value, ValueType
+from corosyncd.keyspace.values import Value
 
 SERVICE_ID = 0
 CONFIG_VERSION = "totem.config_version"

@@ -9,10 +9,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from coroipc.map_values import ValueType
 from corosyncd.engines.engine import Description, Engine, Host, KeyChange, KeyOperation
 from corosyncd.engines.machine import Machine
 from corosyncd.engines.resources import FAILED, NANOSECONDS, PREFIX, RUNNING, STOPPED, leading_number, poll_period
-from corosyncd.keyspace.values import Value, ValueType, number, text, uint64
+from corosyncd.keyspace.values import Value, number, text, uint64
 
 PERIOD_MS: Final = 3000
 

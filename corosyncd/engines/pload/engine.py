@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import ClassVar, Final
 
+from coroipc.map_values import ValueType
 from corosyncd.engines.engine import Description, Engine, Host, KeyChange
 from corosyncd.engines.pload import wire
 from corosyncd.engines.pload.wire import Function, Start
-from corosyncd.keyspace.values import ValueType
 
 START_KEY: Final = "pload.start"
 START_VALUE: Final = "i_totally_understand_pload_will_crash_my_cluster_and_kill_corosync_on_exit"

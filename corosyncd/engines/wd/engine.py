@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar, Final
 
+from coroipc.map_values import ValueType
 from corosyncd.engines.engine import Description, Engine, Host, KeyChange, KeyOperation
 from corosyncd.engines.resources import FAILED, NANOSECONDS, PREFIX, STOPPED, poll_period
 from corosyncd.engines.wd.dog import ASK, DEFAULT_TIMEOUT, TIMEOUTS, Dog
 from corosyncd.keyspace.changes import Track
-from corosyncd.keyspace.values import Value, ValueType, uint32, uint64
+from corosyncd.keyspace.values import Value, uint32, uint64
 
 PERIOD_MS: Final = 6000
 FIRST_CHECK_MS: Final = 6000
