@@ -43,8 +43,8 @@ def told(words: list[str], origin: float) -> Told | None:
             reasons = {int(entry.split(":")[2]) for part in parts[1:] for entry in part}
             members, left, joined = (frozenset(map(address, part)) for part in parts)
             return Changed(float(time) - origin, members, left, joined, reasons <= ROUND_REASONS)
-        case [time, "ring", name, *_]:
-            return Moved(float(time) - origin, ring_id(name))
+        case [time, "ring", name, *nodes]:
+            return Moved(float(time) - origin, ring_id(name), frozenset(map(int, nodes)))
         case [_, "lost", _]:
             return None
     raise ValueError(f"no participant's line: {' '.join(words)}")

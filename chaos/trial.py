@@ -19,9 +19,10 @@ from chaos.injector import Injector, family
 from chaos.leaks import Ledger, left_in_shared_memory
 from chaos.plan import Kind, draw
 from chaos.transcripts import Transcript, beliefs
-from corosyncsim.checkers.quorum import Belief, longest_overlap
+from corosyncsim.checkers.quorum import Belief
 from corosyncsim.checkers.violation import Violation
 from corosyncsim.history import Quiet
+from corosyncsim.overlap import longest_overlap
 from tests.interop.transcripts import compile_participant
 from tests.lab import CHECKOUT, Lab, Node
 

@@ -47,6 +47,7 @@ class Moved(NamedTuple):
 
     time: float
     ring_id: RingId
+    nodes: frozenset[int]
 
 
 Told = Spoken | Changed | Moved

@@ -1,51 +1,71 @@
-"""How long two sides of a cluster both counted themselves quorate: reported, not forbidden.
+"""How long two sides of a cluster both believed in their quorum: reported, not forbidden.
 
-A node keeps its configuration until it installs the next one, so the side that lost a node and that node itself may both hold a
-majority for a while: as long as the one needs to notice. Fast failover can lengthen that where it accuses a node that lives,
-behind a firewall that rejects; the report shows by how much. Votes are one a node; time in which a process was not scheduled is
-left out.
+A node keeps what it was told until its next word, so a side that lost a node and that node itself may both hold a majority for a
+while: as long as the one needs to notice. Fast failover can lengthen that where it accuses a node that lives, behind a firewall
+that rejects; the report shows by how much.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import combinations, groupby
 from operator import itemgetter
 
-from corosyncd.totem.events import ConfigurationKind
-from corosyncsim.history import Failed, History, Installed, Process, Ring
+from corosyncd.totem.events import ConfigurationKind, RingId
+from corosyncsim.checkers.quorum import Belief, beliefs_of
+from corosyncsim.history import Failed, History, Installed
 
-_Change = tuple[float, int, Process, Ring | None]
 
-
-def majority_overlap(history: History, nodes: int, end: float) -> float:
-    """The longest time, in seconds, for which two processes stood in different configurations of more than half the nodes."""
-    changes = sorted(_changes(history, nodes), key=itemgetter(0, 1))
-    standing: dict[Process, Ring] = {}
+def longest_overlap(beliefs: Sequence[Belief]) -> float:
+    """Seconds, at a stretch, for which some two nodes believed in quorum on rings of which one lacks the other."""
+    quorate = [belief for belief in beliefs if belief.quorate]
+    changes = [(time, belief) for belief in quorate for time in (belief.begins, belief.ends)]
+    standing: list[Belief] = []
     longest, since = 0.0, None
-    for time, _, process, ring in [*changes, (end, 0, Process(0, 0), None)]:
-        if since is not None:
-            longest = max(longest, time - since)
-        if ring is None:
-            standing.pop(process, None)
-        else:
-            standing[process] = ring
-        apart = len(set(standing.values())) > 1
-        since = (time if since is None else since) if apart else None
+    for time, at_once in groupby(sorted(changes, key=itemgetter(0)), key=itemgetter(0)):
+        touched = [belief for _, belief in at_once]
+        standing = [belief for belief in standing if belief.ends > time]
+        standing += [belief for belief in touched if belief.begins == time < belief.ends]
+        if not any(_apart(first, second) for first, second in combinations(standing, 2)):
+            longest = max(longest, time - since) if since is not None else longest
+            since = None
+        elif since is None:
+            since = time
     return longest
 
 
-def _changes(history: History, nodes: int) -> list[_Change]:
-    """When each process takes a stand in a quorate configuration, and when it gives it up: (time, order, process, ring)."""
-    changes: list[_Change] = []
+def _apart(first: Belief, second: Belief) -> bool:
+    return first.node_id not in second.members or second.node_id not in first.members
+
+
+def quorum_overlap(history: History, nodes: int, end: float) -> float:
+    """The same of a run until ``end``, but for time in which a node was not scheduled: it could not act.
+
+    On bare rings, where nobody decides, more than half of the ``nodes`` are a quorum.
+    """
+    beliefs = beliefs_of(history) if history.services else _majorities(history, nodes)
+    return longest_overlap([part for belief in beliefs for part in _scheduled(belief, history, end)])
+
+
+def _majorities(history: History, nodes: int) -> Iterator[Belief]:
+    """Each process's configurations as the decisions that would follow from them."""
     for process, events in history.events.items():
-        away = [(at, until) for who, at, until in history.pauses if who == process]
-        marks: list[tuple[float, int, Ring | None]] = []
-        for event in events:
-            if isinstance(event, Failed):
-                marks.append((event.time, event.order, None))
-            elif isinstance(event, Installed) and event.kind is ConfigurationKind.REGULAR:
-                marks.append((event.time, event.order, event.ring if 2 * len(event.members) > nodes else None))
-        for at, until in away:
-            _, order, stand = max((mark for mark in marks if mark[0] <= at), key=itemgetter(0, 1), default=(0.0, 0, None))
-            marks += [(at, order, None), (until, order, stand)]
-        changes += [(time, order, process, stand) for time, order, stand in marks]
-    return changes
+        ends = next((event.time for event in events if isinstance(event, Failed)), float("inf"))
+        for event in reversed(events):
+            if isinstance(event, Installed) and event.kind is ConfigurationKind.REGULAR:
+                ring_id = RingId(event.ring.representative, event.ring.sequence)
+                members = frozenset(event.members)
+                yield Belief(process.node_id, event.time, ends, 2 * len(members) > nodes, ring_id, members)
+                ends = event.time
+
+
+def _scheduled(belief: Belief, history: History, end: float) -> Iterator[Belief]:
+    """What is left of a belief without the node's pauses and what comes after ``end``."""
+    begins, ends = belief.begins, min(belief.ends, end)
+    for who, at, until in history.pauses:
+        if who.node_id == belief.node_id and begins < until and at < ends:
+            if begins < at:
+                yield belief._replace(begins=begins, ends=at)
+            begins = until
+    if begins < ends:
+        yield belief._replace(begins=begins, ends=ends)

@@ -16,14 +16,13 @@ from typing import Final
 from corosyncd.totem.events import RingId
 from corosyncd.totem.timeouts import Parameters
 from corosyncsim.checkers import ON_BARE_RINGS, ON_WHOLE_NODES, Property, Violation, check_history
-from corosyncsim.checkers.quorum import beliefs_of, longest_overlap
 from corosyncsim.cluster import Cluster, wait
 from corosyncsim.faults import Plan
 from corosyncsim.history import History, Quiet
 from corosyncsim.injector import Injector
 from corosyncsim.network import Counters
 from corosyncsim.node import MakeCore
-from corosyncsim.overlap import majority_overlap
+from corosyncsim.overlap import quorum_overlap
 
 MEMBERSHIP_ROUNDS: Final = 3
 """Rounds of membership that the last fault may leave to be done: one that fails on old knowledge, one a half, one that merges."""
@@ -51,13 +50,11 @@ class Report:
     bound: float
     violations: tuple[Violation, ...]
     early_accusations: int
-    majority_overlap: float
-    """The longest time for which two sides counted themselves quorate, seconds."""
+    quorum_overlap: float
+    """The longest time for which two sides believed in their quorum, seconds."""
     trace_digest: str
     properties: frozenset[int] = ON_BARE_RINGS
     """Those that were judged."""
-    quorum_overlap: float = 0.0
-    """Longest time, in seconds, for which a side that had not noticed yet believed in quorum beside a new one."""
 
 
 def merge_bound(parameters: Parameters) -> float:
@@ -130,10 +127,9 @@ def judge(cluster: Cluster, injector: Injector, raised: tuple[Violation, ...] = 
         bound=merge_bound(cluster.parameters),
         violations=(*raised, *violations_of(cluster)),
         early_accusations=len(recorder.accusations.accusations),
-        majority_overlap=majority_overlap(history, len(cluster.nodes), cluster.kernel.now),
+        quorum_overlap=quorum_overlap(history, len(cluster.nodes), cluster.kernel.now),
         trace_digest=cluster.trace.digest(),
         properties=ON_BARE_RINGS if cluster.plan.services is None else ON_WHOLE_NODES,
-        quorum_overlap=longest_overlap(beliefs_of(history)),
     )
 
 

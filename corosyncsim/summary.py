@@ -55,13 +55,10 @@ def _longest(reports: Sequence[Report]) -> Iterator[str]:
         (report.one_configuration_after / report.bound for report in reports if report.one_configuration_after), default=0.0
     )
     yield f"slowest merge took {slowest:.0%} of its bound"
-    overlap = max((report.quorum_overlap for report in reports), default=0.0)
-    if overlap:
-        yield f"longest time that a side believed in its quorum beside a new one: {overlap:.3f} s"
-    longest = max(reports, key=lambda report: report.majority_overlap)
+    longest = max(reports, key=lambda report: report.quorum_overlap)
     yield (
         f"{sum(report.early_accusations for report in reports):,} early accusations; "
-        f"longest overlap of two sides with a majority {longest.majority_overlap:.3f} s (seed {longest.seed})"
+        f"two sides believed in their quorum for {longest.quorum_overlap:.3f} s at most (seed {longest.seed})"
     )
 
 

@@ -1,8 +1,8 @@
 """Property 17, closed process groups: all members of a group see one history of it.
 
-Each member's views follow from one another by the lists that it is told; every sender is a member; members are on nodes of the
-ring. Two members that come to a ring together see the same sequence of changes and messages from there on, until one of them ends
-or is told that the other has left. Source: cpg_overview(8), reference services section 3.3; virtual synchrony as in Birman.
+What each is told follows from what it was told before (``group_changes``), and was sent. Two members that come to a ring
+together see the same sequence of changes and messages from there on, until one of them ends or is told that the other has left.
+Source: cpg_overview(8), reference services section 3.3; virtual synchrony as in Birman.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from corosyncd.totem.events import RingId
-from corosyncsim.checkers.violation import Property, Violation
+from corosyncsim import group_lives
+from corosyncsim.checkers import group_changes
+from corosyncsim.checkers.violation import Violation
+from corosyncsim.group_lives import Address, Moved, Program, Spoken
 from corosyncsim.history import History, Ring
 from corosyncsim.services.journal import Changed, ClientJournal, Heard, Place, RingTold, Sent
 from libcpg.messages import ATOMIC_MESSAGE_LIMIT
 
-PROPERTY = Property(17, "process groups")
+PROPERTY = group_changes.PROPERTY
 PEERS: Final = 6
 """Members that each is compared with on one ring: enough to connect all of them."""
+UNKNOWN: Final = -1
+"""The number of a message that its sender has not sent."""
 
 Step = Heard | Changed
+_Sent = dict[tuple[bytes | None, Place], dict[tuple[int, int], int]]
+"""Of each member of each group: size and checksum of what it has sent, with numbers."""
 
 
 class Stretch(NamedTuple):
@@ -46,57 +53,45 @@ def check(history: History) -> Iterator[Violation]:
         yield from _own_messages(members)
 
 
-def _sent(members: Sequence[ClientJournal]) -> dict[tuple[bytes | None, Place], set[tuple[int, int]]]:
-    sent: dict[tuple[bytes | None, Place], set[tuple[int, int]]] = {}
+def _sent(members: Sequence[ClientJournal]) -> _Sent:
+    sent: _Sent = {}
     for member in members:
-        sent.setdefault((member.group, place(member)), set()).update((each.size, each.digest) for each in member.sent)
+        numbers = sent.setdefault((member.group, place(member)), {})
+        for each in member.sent:
+            numbers.setdefault((each.size, each.digest), len(numbers))
     return sent
 
 
-def place(member: ClientJournal) -> Place:
+def place(member: ClientJournal) -> Address:
     """How a group knows the member."""
-    return member.node_id, member.pid
+    return Address(member.node_id, member.pid)
 
 
-def _follow(member: ClientJournal, sent: dict[tuple[bytes | None, Place], set[tuple[int, int]]]) -> Iterator[Violation]:
-    """One member's own history."""
-    view: set[Place] | None = None
+def _program(member: ClientJournal, sent: _Sent) -> Program:
+    """What the member was told, for ``group_changes``; a message by its place among those that its sender has sent."""
+    program = Program(place(member))
     for entry in member.entries:
         match entry:
-            case Changed():
-                broken = _change(member, view, entry)
-                view = set(entry.members)
-                if any(place(member) == (node_id, pid) for node_id, pid, _ in entry.left):
-                    view = None  # What it may still be told is a new membership.
+            case Changed(members=members, left=left, joined=joined):
+                gone, come = (frozenset(Address(*each[:2]) for each in those) for those in (left, joined))
+                program.told.append(group_lives.Changed(entry.time, frozenset(map(Address._make, members)), gone, come))
             case Heard(sender=sender, size=size, digest=digest):
-                broken = None
-                if view is None or sender not in view:
-                    broken = f"a message of {sender} should come from a member: {sorted(view or ())}"
-                elif (size, digest) not in sent.get((member.group, sender), ()):
-                    broken = f"message {digest:08x} of {sender} should be one that it has sent"
-            case RingTold(members=nodes):
-                elsewhere = [seen for seen in view or () if seen[0] not in nodes]
-                broken = f"members {elsewhere} should be on nodes of the ring: {list(nodes)}" if elsewhere else None
-            case _:
-                continue
-        if broken:
-            yield PROPERTY.broken(member.node_id, entry.time, f"{member}: {broken}")
+                number = sent.get((member.group, sender), {}).get((size, digest), UNKNOWN)
+                program.told.append(Spoken(entry.time, Address(*sender), number, size))
+            case RingTold(ring_id=ring_id, members=nodes):
+                program.told.append(Moved(entry.time, ring_id, frozenset(nodes)))
+    return program
 
 
-def _change(member: ClientJournal, view: set[Place] | None, change: Changed) -> str | None:
-    """What is wrong with a change, seen from the view before it."""
-    members = set(change.members)
-    joined = {(node_id, pid) for node_id, pid, _ in change.joined}
-    left = {(node_id, pid) for node_id, pid, _ in change.left}
-    if view is None:
-        return None if place(member) in joined else "the first change should name it as joined"
-    if joined & view:
-        return f"{sorted(joined & view)} should not join again"
-    if left - view:
-        return f"{sorted(left - view)} should not leave, being no members"
-    if members != (view | joined) - left:
-        return f"members should be {sorted((view | joined) - left)}, not {sorted(members)}"
-    return None
+def _follow(member: ClientJournal, sent: _Sent) -> Iterator[Violation]:
+    """One member's own history, and whether every message was sent by its sender."""
+    program = _program(member, sent)
+    for time, expected in group_changes.faults(program):
+        yield PROPERTY.broken(member.node_id, time, f"{member}: {expected}")
+    for told in program.told:
+        if isinstance(told, Spoken) and told.number == UNKNOWN:
+            expected = f"{member}: {told.size} bytes of {told.sender} should be a message that it has sent"
+            yield PROPERTY.broken(member.node_id, told.time, expected)
 
 
 def _compare(history: History, members: Sequence[ClientJournal], cut: set[tuple[Place, int, int]]) -> Iterator[Violation]:

@@ -2,7 +2,7 @@
 
 By majority rule a part that is told that it has quorum holds more than half of the votes, so two such parts share a node. Whoever
 was told of quorum believes in it until the next word: while one part has not yet noticed that another took over, both act; that
-time is no breach, it is reported (``longest_overlap``). Source: votequorum(5); reference services.md §4.
+time is no breach, it is reported (``corosyncsim.overlap``). Source: votequorum(5); reference services.md §4.
 """
 
 from __future__ import annotations
@@ -98,19 +98,6 @@ def _told_last(journal: Journal) -> Iterator[Violation]:
         if told[-1][1:] != decided[1:]:
             expected = f"{client} should know that ring {decided.ring_id} is {'' if decided.quorate else 'not '}quorate"
             yield PROPERTY.broken(client.node_id, decided.time, expected)
-
-
-def longest_overlap(beliefs: Sequence[Belief]) -> float:
-    """Seconds for which two nodes believed in quorum on rings of which one lacks the other."""
-    quorate = [belief for belief in beliefs if belief.quorate]
-    return max(
-        (
-            _overlap(first, second)
-            for first, second in combinations(quorate, 2)
-            if first.node_id not in second.members or second.node_id not in first.members
-        ),
-        default=0.0,
-    )
 
 
 def _overlap(first: Belief, second: Belief) -> float:

@@ -13,7 +13,7 @@ from corosyncsim.checkers.early_accusation import Accusation
 from corosyncsim.cluster import Cluster
 from corosyncsim.faults import Fault, Load
 from corosyncsim.network import Conditions
-from corosyncsim.overlap import majority_overlap
+from corosyncsim.overlap import quorum_overlap
 from corosyncsim.run import execute
 from tests.simulation.failover_scenarios import BUSY, IDLE, NODES, TOKEN, configurations, formed, plan
 
@@ -34,7 +34,7 @@ def judge(cluster: Cluster) -> None:
 
 
 def overlap(cluster: Cluster) -> float:
-    return majority_overlap(cluster.recorder.history, len(cluster.nodes), cluster.kernel.now)
+    return quorum_overlap(cluster.recorder.history, len(cluster.nodes), cluster.kernel.now)
 
 
 def failover(cluster: Cluster, victim: int) -> float:
@@ -133,7 +133,7 @@ def test_a_run_reports_early_accusations_and_overlaps() -> None:
     report, _ = execute(plan(Fault(2.0, faults.REJECT, 3.0, (2, 3)), duration=6.0))
     assert report.violations == ()
     assert report.early_accusations in (1, 2)
-    assert report.majority_overlap > 0
+    assert report.quorum_overlap > 0
 
 
 # Own slowness
@@ -163,8 +163,10 @@ def test_who_was_away_for_longer_than_the_token_timeout_accuses_nobody_and_comes
     assert cluster.run_until(lambda: all(configurations(cluster, other)[-1] == tuple(others) for other in others), 4 * TOKEN)
     cluster.run(1.0)
     lost = core(cluster, node_id).statistics.consensus_timeouts
+    resumed = cluster.kernel.now
     cluster.nodes[node_id].resume()
     assert cluster.run_until(lambda: not cluster.still_apart(), 2.0)
+    assert overlap(cluster) <= cluster.kernel.now - resumed, "who sleeps on a quorum does not act"
     assert core(cluster, node_id).statistics.consensus_timeouts == lost
     assert configurations(cluster, node_id)[-1] == NODES
     assert cluster.recorder.accusations.accusations == []

@@ -12,6 +12,7 @@ from corosyncsim.checkers import check_history, group_changes, quorum
 from corosyncsim.checkers.quorum import Belief
 from corosyncsim.group_lives import Address, Changed, Moved, Program, Spoken
 from corosyncsim.history import Quiet
+from corosyncsim.overlap import longest_overlap
 
 R1, R2, R3 = RingId(1, 8), RingId(1, 12), RingId(3, 12)
 QUIET = Quiet(0.0, 10.0, 1.0, 10.0, 2.0, (), ())
@@ -32,9 +33,12 @@ class Tale:
         self._time += 0.001
         return self._time
 
-    def ring(self, ring_id: RingId, *at: int) -> None:
+    def ring(self, ring_id: RingId, *at: int, nodes: Iterable[int] = ()) -> None:
+        """Told to these programs; the nodes of the ring are theirs and ``nodes``."""
         for number in at:
-            self[number].told.append(Moved(self._tick(), ring_id))
+            self[number].told.append(
+                Moved(self._tick(), ring_id, frozenset((*(self[each].address.node_id for each in at), *nodes)))
+            )
 
     def change(
         self, at: Iterable[int], *, joined: Iterable[int] = (), left: Iterable[int] = (), of_a_round: bool = False
@@ -100,7 +104,7 @@ def test_a_program_that_joins_late_owes_nothing_for_what_came_before() -> None:
     tale.say(1, 10, 1, 2)
     tale._members[tale[3].address] = frozenset({tale[1].address, tale[2].address})
     tale.change([1, 2, 3], joined=[3])
-    tale.ring(R1, 3)
+    tale.ring(R1, 3, nodes=(1, 2))
     tale.say(2, 20, 1, 2, 3)
     assert tale.found() == set()
 
@@ -125,7 +129,7 @@ def test_a_program_that_joins_behind_a_hole_of_its_node_is_no_companion_from_bef
     tale.say(1, 9, 1, 2, 3)
     tale.say(1, 10, 1, 2)  # Node 3 never gets it; the join of its second program comes behind it.
     tale.change([1, 2, 3, 4], joined=[4])
-    tale.ring(R1, 4)
+    tale.ring(R1, 4, nodes=(1, 2))
     tale.change((1, 2), left=[3, 4], of_a_round=True)
     tale.ring(R2, 1, 2)
     tale.change((3, 4), left=[1, 2], of_a_round=True)
@@ -201,7 +205,7 @@ def a_ghost(tale: Tale) -> None:
 
 
 def a_companion_that_came_another_way(tale: Tale) -> None:
-    tale.ring(RingId(2, 36), 2)
+    tale.ring(RingId(2, 36), 2, nodes=(1, 3))
     tale.ring(RingId(1, 40), 1, 2, 3)
 
 
@@ -212,6 +216,20 @@ def a_list_that_is_no_difference(tale: Tale) -> None:
 def a_stranger_speaks(tale: Tale) -> None:
     tale.programs.append(Program(Address(4, 104), ended=True))
     tale.say(4, 90, 1, 2, 3)
+
+
+def heard_after_its_own_leave(tale: Tale) -> None:
+    tale.change((1, 2, 3), left=[3])
+    tale.say(1, 50, 1, 2, 3)
+
+
+def told_of_others_after_its_own_leave(tale: Tale) -> None:
+    tale.change((1, 2, 3), left=[3])
+    tale.change((1, 2, 3), left=[2])
+
+
+def a_member_beyond_the_ring(tale: Tale) -> None:
+    tale.ring(RingId(1, 40), 1, 2)
 
 
 def a_ring_with_an_older_number(tale: Tale) -> None:
@@ -234,6 +252,9 @@ def a_ring_with_an_older_number(tale: Tale) -> None:
         (skipped, 11),
         (a_list_that_is_no_difference, 17),
         (a_stranger_speaks, 17),
+        (heard_after_its_own_leave, 17),
+        (told_of_others_after_its_own_leave, 17),
+        (a_member_beyond_the_ring, 17),
     ],
 )
 def test_what_is_broken_among_programs_is_found(defect: Callable[[Tale], None], number: int) -> None:
@@ -252,7 +273,16 @@ def belief(node_id: int, begins: float, ends: float, members: set[int], *, quora
 def test_a_majority_after_another_is_no_breach_and_the_time_in_which_both_believe_is_reported() -> None:
     beliefs = [belief(1, 0, 9, {1, 2, 3}), belief(4, 7, 12, {3, 4, 5}), belief(2, 1, 20, {1, 2}, quorate=False)]
     assert list(quorum.check(beliefs, 5)) == []
-    assert quorum.longest_overlap(beliefs) == 2
+    assert longest_overlap(beliefs) == 2
+
+
+def test_an_overlap_lasts_as_long_as_some_two_are_apart_whoever_they_are() -> None:
+    beliefs = [belief(1, 0, 20, {1, 2, 3}), belief(4, 4, 6, {3, 4, 5}), belief(5, 6, 9, {3, 4, 5}), belief(4, 10, 12, {3, 4, 5})]
+    assert longest_overlap(beliefs) == 5
+
+
+def test_who_is_still_on_the_way_to_the_same_members_is_no_other_side() -> None:
+    assert longest_overlap([belief(1, 0, 9, {1, 2, 3}), belief(2, 3, 9, {1, 2, 3})]) == 0
 
 
 @pytest.mark.parametrize(
