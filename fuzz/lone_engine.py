@@ -1,10 +1,12 @@
 """One real engine behind its real host, started, synchronised and with one client, for whatever others could send.
 
-What it multicasts comes back to it, as the ring would bring it.
+The rest of a node stands in: what the engine multicasts comes back to it as the ring would bring it, and its wishes to change
+keys meet a real map, whose changes it hears.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,10 +20,15 @@ from corosyncd.engines.mon.engine import MonEngine
 from corosyncd.engines.pload.engine import PloadEngine
 from corosyncd.engines.quorum.engine import QuorumEngine
 from corosyncd.engines.votequorum.engine import VoteQuorumEngine
-from corosyncd.keyspace.values import Value, text, uint32
+from corosyncd.engines.wd.engine import WdEngine
+from corosyncd.executive.key_keeper import KeyKeeper
+from corosyncd.executive.record import EngineRecord, Phase
+from corosyncd.keyspace.key_space import KeySpace
+from corosyncd.keyspace.values import text, uint32, uint64
 from corosyncd.link.frames import Frame
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import RingId
+from tests.unit.fake_machine import FakeMachine
 
 ENGINES: Final[tuple[type[Engine], ...]] = (
     CmapEngine,
@@ -31,48 +38,62 @@ ENGINES: Final[tuple[type[Engine], ...]] = (
     VoteQuorumEngine,
     PloadEngine,
     MonEngine,
+    WdEngine,
 )
 NODE, MEMBERS, RING = 1, (1, 2, 3), RingId(1, 8)
 CREDIT: Final = 4 << 20
-ADDED: Final = 4
-"""The event of a key that is new."""
 WORDS_LIMIT: Final = 10_000
 """Most that an engine may say because of one input."""
-ANSWERS_LIMIT: Final = 10_000
-LOOPS: Final = 8
-"""Rounds in which what was multicast comes back and may bring forth more."""
+EVENTS_LIMIT: Final = 10_000
+ROUNDS: Final = 8
+"""In which what was said and multicast is worked off and may bring forth more."""
+KEYS: Final = {
+    "totem.cluster_name": text("fuzz"),
+    "quorum.provider": text("corosync_votequorum"),
+    **{f"nodelist.node.{index}.nodeid": uint32(number) for index, number in enumerate(MEMBERS)},
+    **{f"nodelist.node.{index}.ring0_addr": text(f"10.0.0.{number}") for index, number in enumerate(MEMBERS)},
+    "nodelist.local_node_pos": uint32(0),
+    "resources.watchdog_device": text("/dev/watchdog"),
+}
 
 
 class LoneEngine:
     """Built anew for each input. ``failures``: handlers that raised, as the host logged them."""
 
-    def __init__(self, engine: type[Engine]) -> None:
+    def __init__(self, engine: type[Engine], kept: bytes | None = None) -> None:
+        """``kept``: what a predecessor handed over."""
         self.ring_id = RING
+        self.now = 1000.0
         self.responses: list[bytes] = []
         self.events: list[bytes] = []
         self.disconnected: list[str] = []
         self.failures: list[str] = []
-        self.said: list[Sequence[Any]] = []
-        self.multicasts: list[bytes] = []
-        self.host = EngineHost(engine, NODE, None, self, self, self._log)  # type: ignore[arg-type]
-        self.host.at(1000.0)
-        keys = {
-            "totem.cluster_name": text("fuzz"),
-            "quorum.provider": text("corosync_votequorum"),
-            **{f"nodelist.node.{index}.nodeid": uint32(number) for index, number in enumerate(MEMBERS)},
-            **{f"nodelist.node.{index}.ring0_addr": text(f"10.0.0.{number}") for index, number in enumerate(MEMBERS)},
-            "nodelist.local_node_pos": uint32(0),
-        }
-        entries = [[ADDED, name, value.type, value.data, *_NOTHING] for name, value in keys.items()]
-        self.hear([ToEngine.KEYS, 0, entries], [ToEngine.CREDIT, CREDIT])
+        self.refused: list[str] = []
+        """Why it ended: words after which the executive stops the node, or the engine."""
+        self.said = 0
+        self.statuses: Counter[int] = Counter()
+        """Answers of the map to changes that were asked for."""
+        self.file = b""
+        """What a file holds that a client shares."""
+        self._words: list[Sequence[Any]] = []
+        self._multicasts: list[bytes] = []
+        self.record = EngineRecord(engine.description.name)
+        self.keeper = KeyKeeper(KeySpace(), lambda: [self.record], lambda changes: None)
+        self.keeper.publish(KEYS.items())
+        self.host = EngineHost(engine, NODE, kept, self, self, self._log, FakeMachine())  # type: ignore[arg-type]
+        self.host.at(self.now)
+        self.host.hello()
+        self.work()
         if engine.description.synchronised:
             self.hear([ToEngine.CONFIGURATION, [], list(MEMBERS)], [ToEngine.SYNC_STEP])
-            self.loop()
+            self.work()
             self.hear([ToEngine.SYNC_ACTIVATE])
         self.hear([ToEngine.QUORUM, True, list(MEMBERS), 0], [ToEngine.QUORATE_CONFIRMED], [ToEngine.SYNC_COMPLETE])
         self.client = Client(1, 4242, 0, 0)
         self.host.connected(self.client)
-        self.said.clear()
+        self.work()
+        self.said = 0
+        self.statuses.clear()
 
     def hear(self, *entries: list[Any], bodies: Sequence[bytes] = ()) -> None:
         """Words of the executive."""
@@ -82,32 +103,77 @@ class LoneEngine:
         """A ring message."""
         self.hear([ToEngine.DELIVER, [source, function, len(body)]], bodies=[body])
 
-    def loop(self) -> None:
-        """Own multicasts come round."""
-        for _ in range(LOOPS):
-            sent, self.multicasts = self.multicasts, []
-            if not sent:
+    def change(self, operation: Sequence[Any]) -> int:
+        """A client changes a key, as KEYS_CHANGE says it; the status."""
+        asked = EngineRecord("client")
+        self.keeper.change(asked, 0, [operation])
+        self.work()
+        status: int = asked.outbox[0][1][2][0]
+        return status
+
+    def expire(self) -> None:
+        """The time of the next timer has come."""
+        due = self.host.next_timer()
+        if due is not None:
+            self.now = max(self.now, due)
+            self.host.at(self.now)
+            self.host.handle_timer()
+            self.work()
+
+    def work(self) -> None:
+        """Work off what was said: the map answers, multicasts come round."""
+        for _ in range(ROUNDS):
+            words, self._words = self._words, []
+            multicasts, self._multicasts = self._multicasts, []
+            if not (words or multicasts or self.record.outbox):
                 return
-            for body in sent:
+            for entry in words:
+                self._answer(entry)
+            entries, self.record.outbox = self.record.outbox, []
+            for _ring_id, told, _bodies in entries:
+                if told[0] == ToEngine.KEYS_RESULT:
+                    self.statuses.update(told[2])
+                self.hear(told)
+            for body in multicasts:
                 self.deliver(NODE, int.from_bytes(body[:2], "little"), body)
+
+    def _answer(self, entry: Sequence[Any]) -> None:
+        record = self.record
+        match entry[0]:
+            case ToExecutive.HELLO:
+                record.describe(entry[1])
+                record.phase = Phase.GREETED
+                self.keeper.snapshot(record)
+            case ToExecutive.READY:
+                record.phase = Phase.RUNNING
+                record.put(ToEngine.CREDIT, CREDIT)
+            case ToExecutive.KEYS_CHANGE:
+                self.keeper.change(record, entry[1], entry[2])
+            case ToExecutive.KEYS_CONFIRM:
+                self.keeper.confirmed(record, entry[1])
+            case ToExecutive.STATISTICS_REQUEST:
+                record.put(ToEngine.STATISTICS, entry[1], {"stats.srp.token_hold_cancel_rx": list(uint64(7))})
+            case ToExecutive.SET_QUORATE:
+                self.hear([ToEngine.QUORUM, entry[1], entry[2], 0], [ToEngine.QUORATE_CONFIRMED])
+            case ToExecutive.RELOAD:
+                record.put(ToEngine.RELOADED, entry[1], 1)
+            case ToExecutive.REFUSED | ToExecutive.FATAL:
+                self.refused.append(str(entry[-1]))
+            case _:
+                pass
 
     # The host's outbox.
 
     def queue(self, entry: Sequence[Any], bodies: Sequence[Buffer] = ()) -> None:
-        """A word for the executive; wishes to change keys are granted at once."""
-        self.said.append(entry)
-        if entry[0] == ToExecutive.KEYS_CHANGE and entry[1] is not None:
-            self.hear([ToEngine.KEYS_RESULT, entry[1], [1] * len(entry[2])])
-        elif entry[0] == ToExecutive.STATISTICS_REQUEST:
-            self.hear([ToEngine.STATISTICS, entry[1], {}])
-        elif entry[0] == ToExecutive.RELOAD:
-            self.hear([ToEngine.RELOADED, entry[1], 1])
+        """A word for the executive."""
+        self.said += 1
+        self._words.append(entry)
 
     def multicast(self, kind: int, pieces: Sequence[Buffer], length: int) -> None:
         """A ring message."""
         body = b"".join(pieces)
         assert len(body) == length, "the length that is said is the length that is sent"
-        self.multicasts.append(body)
+        self._multicasts.append(body)
 
     # The host's programs.
 
@@ -122,7 +188,9 @@ class LoneEngine:
         self.disconnected.append(reason)
 
     def take_file(self, client: Client, path: bytes, prefix: str, size: int) -> SharedFile:
-        raise InvalidParameter("no files here")
+        if not 0 < size <= len(self.file):
+            raise InvalidParameter(f"the file has {len(self.file)} bytes, and not {size}")
+        return _File(self.file, size)
 
     def set_flow_control(self, client: Client, value: int) -> None:
         pass
@@ -147,5 +215,24 @@ class LoneEngine:
             self.failures.append(line)
 
 
-_NOTHING: Final = (0, b"")
-assert Value(*_NOTHING).data == b""
+class _File:
+    """A file that a client shares, and does not cut."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._content = bytearray(content)
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._check(offset, length)
+        return bytes(self._content[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._check(offset, len(data))
+        self._content[offset : offset + len(data)] = data
+
+    def close(self) -> None:
+        pass
+
+    def _check(self, offset: int, length: int) -> None:
+        if not 0 <= offset <= offset + length <= self.size:
+            raise InvalidParameter(f"{length} bytes at {offset} of {self.size}")

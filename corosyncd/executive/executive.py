@@ -48,6 +48,8 @@ from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
 
 NORMAL, SYNC, CURRENT = 0, 1, 2
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What arguments of the wrong type, number or size raise."""
 
 
 class Executive:
@@ -185,7 +187,7 @@ class Executive:
                     position += count
                 else:
                     self._words[entry[0]](engine, ring_id, entry)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except _NONSENSE as error:
             raise ValueError(f"engine {name} sent an entry that cannot be read: {error!r}") from error
 
     def ring_advanced(self, now: float) -> None:
@@ -383,7 +385,10 @@ class Executive:
         )
 
     def _consumed(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
-        engine.consumed(entry[1], self.now)
+        size = entry[1]
+        if type(size) is not int or size < 0:
+            raise ValueError(f"{size!r} bytes consumed")
+        engine.consumed(size, self.now)
         self._throttle()
 
     def _keys_change(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
@@ -393,17 +398,22 @@ class Executive:
         self.keys.confirmed(engine, entry[1])
 
     def _set_quorate(self, engine: EngineRecord, ring_id: RingId, entry: list[Any]) -> None:
+        members = list(entry[2])
+        if any(type(member) is not int for member in members):
+            raise ValueError("members that are no node ids")
         if ring_id != self.ring_id:
             return
         # From here on the wait is the quorum engine's, until it has confirmed.
         self.supervision.owes_nothing(engine)
-        self._quorum.decided(engine, ring_id, bool(entry[1]), list(entry[2]), self._running())
+        self._quorum.decided(engine, ring_id, bool(entry[1]), members, self._running())
 
     def _quorum_confirm(self, _engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
         self._quorum.confirmed(ring_id)
 
     def _keep(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
-        engine.kept = bytes(entry[1])
+        if type(entry[1]) is not bytes:
+            raise ValueError("what a successor starts with is bytes")
+        engine.kept = entry[1]
 
     def _statistics_request(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
         self.snapshots.request(engine, entry[1], self.now)

@@ -20,6 +20,8 @@ SNAPSHOT_BYTES = 256 * 1024
 """Names and values in one KEYS entry of a snapshot: well below the largest frame of a link."""
 MORE_OF_SNAPSHOT = -1
 """The confirm number of a snapshot's entry that is not its last."""
+_OPERATION = (str, int, bytes, int)
+"""Types of name, type, data and step."""
 
 
 class _Pending:
@@ -36,6 +38,12 @@ class _Pending:
 
 def _wire(change: Change) -> list[Any]:
     return [change.event, change.name, change.new.type, change.new.data, change.old.type, change.old.data]
+
+
+def _check(operation: Sequence[Any]) -> None:
+    _kind, *values, _permission = operation
+    if len(values) != len(_OPERATION) or not all(map(isinstance, values, _OPERATION)):
+        raise ValueError("a wish to change a key is [kind, name, type, data, step, permission]")
 
 
 class KeyKeeper:
@@ -68,7 +76,12 @@ class KeyKeeper:
         self._spread(changes, 0)
 
     def change(self, requester: EngineRecord, token: Any, operations: Sequence[Sequence[Any]]) -> None:
-        """An engine's KEYS_CHANGE: each operation is [kind, name, type, data, step, permission]."""
+        """An engine's KEYS_CHANGE: each operation is [kind, name, type, data, step, permission].
+
+        Raises ValueError for one of another form; then none is done.
+        """
+        for operation in operations:
+            _check(operation)
         statuses: list[int] = []
         changes: list[Change] = []
         for kind, name, value_type, data, step, permission in operations:

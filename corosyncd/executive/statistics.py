@@ -18,8 +18,19 @@ SNAPSHOT_AGE = 0.1
 WAITING_LIMIT = 256
 """Requesters that may wait for one snapshot; more are given the last one."""
 
+CONNECTIONS_LIMIT = 65_536
+"""Of one engine: it has no more descriptors."""
+_U64 = (1 << 64) - 1
+
 Values = dict[str, list[Any]]
 """Key name to [type, data]."""
+
+
+def _check(values: Mapping[str, Sequence[Any]]) -> None:
+    """What one engine gives as its counters is handed to another, which trusts the executive."""
+    for name, (kind, data) in values.items():
+        if not (isinstance(name, str) and isinstance(kind, int) and isinstance(data, bytes)):
+            raise ValueError("counters are {name: [type, data]}")
 
 
 class Snapshots:
@@ -55,7 +66,8 @@ class Snapshots:
         self._finish_if_whole(now)
 
     def answer(self, engine: EngineRecord, token: int, values: Mapping[str, list[Any]], now: float) -> None:
-        """An engine's counters."""
+        """An engine's counters. Raises ValueError for what are none."""
+        _check(values)
         if token == self._token and engine.name in self._missing:
             self._parts.update(values)
             self._missing.discard(engine.name)
@@ -81,7 +93,7 @@ class Snapshots:
             int.from_bytes(self._values.pop(name)[1], "little") for name in list(self._values) if name.endswith("\0closed")
         )
         self._values["stats.ipcs.global.active"] = [8, len(active).to_bytes(8, "little")]
-        self._values["stats.ipcs.global.closed"] = [8, closed.to_bytes(8, "little")]
+        self._values["stats.ipcs.global.closed"] = [8, (closed & _U64).to_bytes(8, "little")]
         self._taken_at = now
         waiting, self._waiting = self._waiting, []
         for engine, token in waiting:
@@ -98,13 +110,19 @@ class Connections:
         """Engine to connection (its keys' common prefix) to what was told when it came."""
 
     def changed(self, engine: EngineRecord, _ring_id: RingId, entry: Sequence[Any]) -> None:
-        """An engine has a connection more, or less: its CONNECTION entry. Raises ValueError for one without keys."""
+        """An engine has a connection more, or less: its CONNECTION entry.
+
+        Raises ValueError for one without keys, or whose keys are none.
+        """
         added, values = bool(entry[1]), dict(entry[2])
+        _check(values)
         if not values:
             raise ValueError("a connection without keys")
         connection = next(iter(values)).rpartition(".")[0]
         known = self._open.setdefault(engine.name, {})
         if added:
+            if len(known) >= CONNECTIONS_LIMIT:
+                raise ValueError(f"more than {CONNECTIONS_LIMIT} connections")
             known[connection] = values
         else:
             known.pop(connection, None)

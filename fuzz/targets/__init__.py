@@ -9,10 +9,12 @@ from fuzz.target import Target
 from fuzz.targets.assembly import AssemblyTarget
 from fuzz.targets.executive import ExecutiveTarget
 from fuzz.targets.frames import FramesTarget
+from fuzz.targets.keys import KeysTarget
 from fuzz.targets.link import LinkTarget
 from fuzz.targets.requests import RequestsTarget
 from fuzz.targets.ring import RingTarget
 from fuzz.targets.ring_messages import RingMessagesTarget
+from fuzz.targets.words import WordsTarget
 
 TARGETS: Final[dict[str, Callable[[], Target]]] = {
     "frames": FramesTarget,
@@ -20,7 +22,9 @@ TARGETS: Final[dict[str, Callable[[], Target]]] = {
     "ring": RingTarget,
     "ring messages": RingMessagesTarget,
     "executive": ExecutiveTarget,
+    "words": WordsTarget,
     "requests": RequestsTarget,
+    "keys": KeysTarget,
     "link": LinkTarget,
 }
 """By the names of the command line."""
@@ -30,7 +34,9 @@ SHARES: Final[dict[str, int]] = {
     "ring": 16,
     "ring messages": 3,
     "executive": 1,
+    "words": 1,
     "requests": 4,
+    "keys": 2,
     "link": 31,
 }
 """Of a hundred inputs, so that each target takes about the same time."""

@@ -9,6 +9,7 @@ from corosyncd.totem.outbox import Outbox
 from corosyncd.totem.statistics import Statistics
 from corosyncd.totem.wire import MCAST, MalformedFrame, Reason, decode_packed
 from fuzz import corpus
+from fuzz.pieces import cut, joined
 from fuzz.target import claim
 
 FRAMES_EACH = 64
@@ -21,13 +22,13 @@ class AssemblyTarget:
     def __init__(self) -> None:
         self.dropped: Counter[str] = Counter()
         frames = [frame for frame in corpus.datagrams() if len(frame) > MCAST.size and frame[3] == 1]
-        self.seeds = [_joined(frames[start : start + 6]) for start in range(0, len(frames), 3)]
+        self.seeds = [joined(frames[start : start + 6]) for start in range(0, len(frames), 3)]
 
     def run(self, data: bytes) -> None:
         """One run of frames."""
         outbox, statistics = Outbox(1), Statistics()
         assembly = Assembly(outbox, statistics)
-        for frame in _cut(data):
+        for frame in cut(data, FRAMES_EACH):
             before = statistics.dropped.copy()
             assembly.accept(frame)
             if _malformed(frame):
@@ -38,20 +39,6 @@ class AssemblyTarget:
         claim(size <= len(data), f"{size} bytes of messages came out of {len(data)} bytes of frames")
         claim(size <= FRAMES_EACH * ASSEMBLY_LIMIT, "messages have a limit")
         self.dropped.update({reason.value: count for reason, count in statistics.dropped.items()})
-
-
-def _joined(frames: list[bytes]) -> bytes:
-    return b"".join(len(frame).to_bytes(2, "little") + frame for frame in frames)
-
-
-def _cut(data: bytes) -> list[bytes]:
-    frames: list[bytes] = []
-    position = 0
-    while position + 2 <= len(data) and len(frames) < FRAMES_EACH:
-        size = int.from_bytes(data[position : position + 2], "little")
-        frames.append(data[position + 2 : position + 2 + size])
-        position += 2 + size
-    return frames
 
 
 def _malformed(frame: bytes) -> bool:

@@ -31,7 +31,7 @@ class ExecutiveTarget:
         """One message, twice."""
         if len(data) < 3:
             return
-        node = _node(in_a_round=bool(data[0] & IN_A_ROUND))
+        node = configured_node(in_a_round=bool(data[0] & IN_A_ROUND))
         executive = node.executive
         message = (data[2], Group.SYNC if data[1] & 1 else Group.ENGINES, data[3:])
         known, before = _accepts(message[1], message[2], node), sum(executive.router.dropped.values())
@@ -43,7 +43,8 @@ class ExecutiveTarget:
         self.dropped.update(executive.router.dropped)
 
 
-def _node(*, in_a_round: bool) -> ScriptedNode:
+def configured_node(*, in_a_round: bool) -> ScriptedNode:
+    """A node whose engines are scripts, on a ring of two; its round is open, or has not got further than the first question."""
     node = ScriptedCluster().nodes[0]
     for kind in (ConfigurationKind.TRANSITIONAL, ConfigurationKind.REGULAR):
         members = MEMBERS if kind is ConfigurationKind.REGULAR else MEMBERS[:1]

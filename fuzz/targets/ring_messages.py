@@ -6,7 +6,7 @@ from collections import Counter
 
 from corosyncd.totem.events import Group
 from fuzz import corpus
-from fuzz.lone_engine import ANSWERS_LIMIT, ENGINES, WORDS_LIMIT, LoneEngine
+from fuzz.lone_engine import ENGINES, EVENTS_LIMIT, WORDS_LIMIT, LoneEngine
 from fuzz.target import claim
 
 HEADER = 16
@@ -35,7 +35,7 @@ class RingMessagesTarget:
         for _ in range(2):
             # The executive hands over nothing shorter than a header.
             lone.deliver(data[1], data[2], data[3:].ljust(HEADER, b"\0"))
-            lone.loop()
-        claim(len(lone.said) <= WORDS_LIMIT and len(lone.events) <= ANSWERS_LIMIT, "what an engine says is bounded")
+            lone.work()
+        claim(lone.said <= WORDS_LIMIT and len(lone.events) <= EVENTS_LIMIT, "what an engine says is bounded")
         for reason, count in lone.host.undecodable.items():
             self.dropped[f"{engine.description.name}: {reason}"] += count

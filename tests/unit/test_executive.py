@@ -514,12 +514,49 @@ def test_credit_is_bounded_and_comes_back_when_the_ring_has_sent() -> None:
     assert credit() == first + len(body)
 
 
-def test_an_entry_that_cannot_be_read_is_the_engines_fault() -> None:
+NESTED: list[Any] = []
+for _ in range(1000):
+    NESTED = [NESTED]
+SET = ["set", "resources.process.9.state", 11, b"running\0", 0, False]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        [99],
+        [ToExecutive.CONSUMED],
+        [ToExecutive.CONSUMED, -1],
+        [ToExecutive.CONSUMED, 0.5],
+        [ToExecutive.KEYS_CHANGE, 1, [["set"]]],
+        *([ToExecutive.KEYS_CHANGE, 1, [SET, [*SET[:place], None, *SET[place + 1 :]]]] for place in range(1, 5)),
+        [ToExecutive.HELLO, {"service_id": float("inf"), "functions": 1}],
+        [ToExecutive.HELLO, 7],
+        [ToExecutive.KEEP, 1 << 40],
+        [ToExecutive.KEEP, [1, 2]],
+        [ToExecutive.SET_QUORATE, True, ["one"]],
+        [ToExecutive.STATISTICS, 1, {"stats.x": 1}],
+        [ToExecutive.STATISTICS, 1, {1: [6, b"\1\0\0\0"]}],
+        [ToExecutive.STATISTICS, 1, {"stats.x": [6, "text"]}],
+        [ToExecutive.CONNECTION, True, {b"stats.x": [6, b"\1\0\0\0"]}],
+        [ToExecutive.FATAL, float("inf"), "reason"],
+        [ToExecutive.FATAL, 15, NESTED],
+    ],
+)
+def test_an_entry_that_cannot_be_read_is_the_engines_fault(entry: list[Any]) -> None:
     cluster, node = idle_node()
-    for entry in ([99], [ToExecutive.CONSUMED], [ToExecutive.KEYS_CHANGE, 1, [["set"]]]):
-        with pytest.raises(ValueError, match="cpg"):
-            node.executive.receive("cpg", RingId(1, 5), [entry], [], 0.0)
+    with pytest.raises(ValueError, match="cpg"):
+        node.executive.receive("cpg", RingId(1, 5), [entry], [], 0.0)
     assert not cluster.order
+    assert SET[1] not in node.space
+
+
+def test_closed_connections_without_number_do_not_stop_the_statistics() -> None:
+    cluster, node = idle_node()
+    node.say(node.engines["cmap"], ToExecutive.STATISTICS_REQUEST, 7)
+    for name in ("cmap", "cfg", "cpg", "quorum", "votequorum"):
+        node.say(node.engines[name], ToExecutive.STATISTICS, 1, {f"stats.ipcs.{name}\0closed": [8, b"\xff" * 9]})
+    cluster.settle()
+    assert [arguments[0] for word, arguments in node.engines["cmap"].heard if word == ToEngine.STATISTICS] == [7]
 
 
 def test_writing_force_gather_forms_the_ring_anew_and_resets_the_key() -> None:
