@@ -315,6 +315,9 @@ class Connection:
         """Nothing was taken; ``pending`` is the size of the next request, 0 for none."""
         if self._leaving and (pending == 0 or self._drain <= 0):
             self.close("the client has gone")
+        elif pending > self.max_message_size:
+            # No budget ever reaches it: it would hold up its client, and the drain of a client that has gone, for ever.
+            self.close(f"a request of {pending} bytes")
         elif pending > budget:
             self._gated = True
         elif pending:

@@ -110,6 +110,20 @@ def test_a_request_beyond_the_budget_waits_for_a_larger_one() -> None:
         assert server.statistics()[0]["requests"] == 3
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_request_longer_than_any_budget_ends_its_connection(ends: bool) -> None:
+    with running_server(budget=1048576) as server:
+        client = server.raw_client()
+        client.commit(request(COUNT, bytes(1048576)))
+        if ends:
+            client.close()
+        else:
+            client.wake()
+        assert server.expect_gone(client)["reason"] == "a request of 1048592 bytes"
+        assert server.ring_directories() == []
+        client.close()
+
+
 def test_what_a_client_had_sent_before_it_ended_is_handed_over_under_the_budget() -> None:
     with running_server(budget=0) as server:
         caller = server.caller()
