@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 from coroipc.channel import HARD_STOP, SOFT_STOP, Channel
-from coroipc.errors import BadHandle, LibraryError, Status, TimedOut, error_for
+from coroipc.errors import BadHandle, CorosyncError, LibraryError, Status, TimedOut, error_for
 from coroipc.handshake import DEFAULT_MAX_MESSAGE_SIZE
 from coroipc.messages import status_of
 
@@ -40,7 +40,9 @@ def _deadline(timeout: float | None) -> float | None:
 class BlockingCaller:
     """One connection to a service, for programs that wait.
 
-    Several threads may call: a lock makes one request and its response whole. Events are for one thread.
+    Several threads may call: a lock makes one request and its response whole. Events are for one thread. An exception that a
+    signal's handler raises in the middle of an exchange with the daemon, and not in a sleep, ends the connection: nobody could
+    say what was taken and what was not.
     """
 
     def __init__(
@@ -59,6 +61,9 @@ class BlockingCaller:
         """
         self.service = service
         self._lock = threading.Lock()
+        # Reentrant: the handler of a signal may close in the middle of ``next_events``.
+        self._event_lock = threading.RLock()
+        self._taking = False
         self._owed_responses = 0
         self._channel: Channel | None = Channel.connect(
             service,
@@ -91,8 +96,7 @@ class BlockingCaller:
             channel = self._open_channel()
             while self._owed_responses:
                 self._next_response(channel, deadline)
-            channel.put(request, flow_limit)
-            self._owed_responses += 1
+            self._put(channel, request, flow_limit, 1)
             self._wake(channel)
             return self._next_response(channel, deadline)
 
@@ -100,13 +104,13 @@ class BlockingCaller:
         """Send a request that has no response. Raises TryAgain, LibraryError, TooBig, BadHandle."""
         with self._lock:
             channel = self._open_channel()
-            channel.put(request, flow_limit)
+            self._put(channel, request, flow_limit, 0)
             self._wake(channel)
 
     def next_event(self, timeout: float | None = None) -> bytes | None:
         """The next event, header included; None where none came within ``timeout`` seconds (None: wait for ever).
 
-        Raises LibraryError when the daemon has gone and its last event is taken, BadHandle.
+        Raises LibraryError when the daemon has gone and its last event is taken, BadHandle (also: closed meanwhile).
         """
         events = self.next_events(timeout, 1)
         return events[0] if events else None
@@ -114,17 +118,22 @@ class BlockingCaller:
     def next_events(self, timeout: float | None = None, maximum: int = EVENT_BATCH) -> list[bytes]:
         """The events that wait, at most ``maximum``, and at least one unless none came within ``timeout`` seconds."""
         deadline = _deadline(timeout)
-        channel = self._open_channel()
-        while True:
-            events = channel.take_events(maximum)
-            if events or not channel.wait_for(select.POLLIN, _remaining(deadline)):
-                return events
+        with self._event_lock:
+            while True:
+                channel = self._open_channel()
+                events = self._take_events(channel, maximum)
+                if events or not channel.wait_for(select.POLLIN, _remaining(deadline)):
+                    return events
 
     def close(self) -> None:
-        """End the connection; waits for another thread's call to end. Repeatable."""
+        """End the connection, and another thread's wait for events; waits for another thread's call to end. Repeatable."""
         with self._lock:
             channel, self._channel = self._channel, None
-            if channel is not None:
+        if channel is None:
+            return
+        channel.hang_up()
+        with self._event_lock:
+            if not self._taking:  # Else we are a signal's handler in the middle of ``_take_events``, which closes it.
                 channel.close()
 
     def __enter__(self) -> Self:
@@ -140,6 +149,31 @@ class BlockingCaller:
             raise BadHandle(self.service)
         return self._channel
 
+    def _put(self, channel: Channel, request: bytes, flow_limit: int, responses: int) -> None:
+        try:
+            channel.put(request, flow_limit)
+            self._owed_responses += responses
+        except CorosyncError:
+            raise
+        except BaseException:
+            channel.lost = True
+            raise
+
+    def _take_events(self, channel: Channel, maximum: int) -> list[bytes]:
+        self._taking = True
+        try:
+            return channel.take_events(maximum)
+        except LibraryError:
+            self._open_channel()  # Who closes it hangs up first: that is no loss.
+            raise
+        except BaseException:
+            channel.lost = True
+            raise
+        finally:
+            self._taking = False
+            if self._channel is None:
+                channel.close()
+
     def _wake(self, channel: Channel) -> None:
         """Send the wake-up byte whatever it takes: a C daemon that misses one stands still."""
         while not channel.wake():
@@ -148,10 +182,16 @@ class BlockingCaller:
     def _next_response(self, channel: Channel, deadline: float | None) -> bytes:
         while True:
             remaining = _remaining(deadline)
-            response = channel.take_response(LIVENESS_INTERVAL if remaining is None else min(remaining, LIVENESS_INTERVAL))
-            if response is not None:
-                self._owed_responses -= 1
-                return response
+            try:
+                response = channel.take_response(LIVENESS_INTERVAL if remaining is None else min(remaining, LIVENESS_INTERVAL))
+                if response is not None:
+                    self._owed_responses -= 1
+                    return response
+            except CorosyncError:
+                raise
+            except BaseException:
+                channel.lost = channel.lost or not channel.was_asleep()
+                raise
             channel.check_alive()
             if remaining == 0.0:
                 raise TimedOut(self.service)

@@ -15,6 +15,7 @@ from coroipc import handshake
 from coroipc.errors import LibraryError, TooBig, TryAgain, error_for, status_from_errno
 from coroipc.liveness import is_dead
 from coroipc.ringbuffer import RingBuffer, RingCorrupt
+from coroipc.semaphores import ProcessSharedSemaphore
 
 HARD_STOP = 1
 """Flow-control value that stops every request; SOFT_STOP stops CPG multicasts only."""
@@ -49,10 +50,10 @@ class Channel:
     """A connection that was accepted. ``lost`` becomes True when the daemon has gone or made no sense."""
 
     __slots__ = (
+        "_dead",
         "_events",
         "_guard",
         "_interrupted",
-        "_poll",
         "_prefixes",
         "_requests",
         "_responses",
@@ -74,6 +75,7 @@ class Channel:
         self._prefixes = (accepted.request_prefix, accepted.response_prefix, accepted.event_prefix)
         self._unsent_wakeups = 0
         self._interrupted = False
+        self._dead: bool | None = None
         self._guard = _CorruptionIsLoss(self)
         rings: list[RingBuffer] = []
         try:
@@ -87,8 +89,6 @@ class Channel:
                 raise LibraryError(f"{service}: {error}") from error
             raise error_for(status_from_errno(error.errno or 0), f"{service}: {error}") from error
         self._requests, self._responses, self._events = rings
-        self._poll = select.poll()
-        self._poll.register(connection, 0)
 
     @classmethod
     def connect(
@@ -154,6 +154,14 @@ class Channel:
                     return None
                 raise
 
+    def was_asleep(self) -> bool:
+        """After an exception out of ``take_response``: whether it struck the sleep, and nothing was taken."""
+        semaphore = self._responses.semaphore
+        if not isinstance(semaphore, ProcessSharedSemaphore):
+            return False
+        asleep, semaphore.asleep = semaphore.asleep, False
+        return asleep
+
     def take_events(self, maximum: int) -> list[bytes]:
         """Events that wait now, at most ``maximum``; exactly as many bytes are taken off the socket.
 
@@ -176,12 +184,11 @@ class Channel:
 
     def wait_for(self, events: int, timeout: float | None) -> bool:
         """Sleep until the socket is ready for ``events`` (select.POLLIN, POLLOUT) or hung up; False after ``timeout`` seconds."""
-        self._poll.modify(self._socket, events)
-        return bool(self._poll.poll(None if timeout is None else timeout * 1000.0))
+        return bool(self._polled(events, None if timeout is None else timeout * 1000.0))
 
     def check_alive(self) -> None:
         """Raise LibraryError if the daemon has hung up."""
-        if self.lost or any(state & _HANG_UP for _, state in self._poll_hang_up()):
+        if self.lost or self._polled(0, 0) & _HANG_UP:
             raise self._loss()
 
     def interrupt(self) -> None:
@@ -189,26 +196,35 @@ class Channel:
         self._interrupted = True
         self._responses.semaphore.post()
 
+    def hang_up(self) -> None:
+        """Wake a thread of ours that sleeps in ``wait_for``; ``close`` must follow. Repeatable."""
+        if self._dead is None:
+            self._dead = self.lost or bool(self._polled(0, 0) & _HANG_UP)
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                self._dead = True
+
     def close(self) -> None:
         """End the connection. Repeatable. If the daemon has died, remove the files that it cannot remove any more."""
         if self._socket.fileno() < 0:
             return
-        try:
-            dead = self.lost or any(state & _HANG_UP for _, state in self._poll_hang_up())
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            dead = True
+        self.hang_up()
         self._socket.close()
         for ring in (self._requests, self._responses, self._events):
             ring.close()
-        if dead and self._server_has_died():
+        if self._dead and self._server_has_died():
             self._remove_files()
 
-    def _poll_hang_up(self) -> list[tuple[int, int]]:
-        # A poll object of its own: another thread may sleep in ``wait_for``.
+    def _polled(self, events: int, milliseconds: float | None) -> int:
+        """The socket's state after at most that time, 0 for nothing; a socket that is closed has hung up."""
+        # A poll object of its own: several threads may sleep.
         poll = select.poll()
-        poll.register(self._socket, 0)
-        return poll.poll(0)
+        try:
+            poll.register(self._socket, events)
+        except ValueError:
+            return select.POLLNVAL
+        return next((state for _, state in poll.poll(milliseconds)), 0)
 
     def _loss(self) -> LibraryError:
         self.lost = True

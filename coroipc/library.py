@@ -111,7 +111,7 @@ def nothing(response: bytes) -> None:
 
 
 class BlockingLibrary(Generic[E]):
-    """One connection to a service of the daemon, blocking. Several threads may call; events are for one thread."""
+    """One connection to a service of the daemon, blocking. Several threads may call, and close; events are for one thread."""
 
     def __init__(
         self,
@@ -161,7 +161,10 @@ class BlockingLibrary(Generic[E]):
         Raises LibraryError, MessageError.
         """
         while not self._closed:
-            event = self.next_event(timeout)
+            try:
+                event = self.next_event(timeout)
+            except BadHandle:
+                return  # Another thread closed the connection while this one waited.
             if event is None:
                 return
             yield event

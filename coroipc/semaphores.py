@@ -33,6 +33,8 @@ _semtimedop.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c
 
 # Explicit, since a compiled loop does not look for signals by itself. It raises what a handler raises.
 _run_signal_handlers = ctypes.pythonapi.PyErr_CheckSignals
+_get_errno = ctypes.get_errno
+_set_errno = ctypes.set_errno
 
 _TIME = Struct("@ll")
 """struct timespec: seconds, nanoseconds."""
@@ -76,7 +78,7 @@ class ProcessSharedSemaphore:
     Only the C library's functions touch it, since a peer may be asleep in the futex.
     """
 
-    __slots__ = ("_memory", "_reference", "_value", "_value_reference")
+    __slots__ = ("_memory", "_reference", "_value", "_value_reference", "asleep")
 
     def __init__(self, memory: ctypes.Array[ctypes.c_char], offset: int, *, initialise: bool = False) -> None:
         """``initialise`` makes it anew with value 0 (its creator's task). Raises OSError, ValueError when it does not fit."""
@@ -86,6 +88,8 @@ class ProcessSharedSemaphore:
         self._reference = ctypes.byref(memory, offset)
         self._value = ctypes.c_int()
         self._value_reference = ctypes.byref(self._value)
+        self.asleep = False
+        """After an exception out of ``wait``: whether it struck the sleep, and no token was taken."""
         if initialise and _sem_init(self._reference, 1, 0) != 0:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
@@ -115,23 +119,39 @@ class ProcessSharedSemaphore:
 
     def wait(self, timeout: float | None) -> bool:
         """See Semaphore. Waits on CLOCK_REALTIME as C peers do; Python's signal handlers run in between."""
+        self.asleep = False
         if self.try_wait():
             return True
         limit = time.time() + (_LONG_TIME if timeout is None else timeout)
         while True:
             seconds = int(limit)
             until = _TIME.pack(seconds, int((limit - seconds) * 1_000_000_000))
-            if _sem_timedwait(self._reference, until) == 0:
+            number = self._sleep(until)
+            if number == 0:
                 return True
-            number = ctypes.get_errno()
             if number == errno.ETIMEDOUT:
                 if timeout is not None:
                     return False
                 limit = time.time() + _LONG_TIME
-            elif number == errno.EINTR:
-                _run_signal_handlers()
-            else:
+            elif number != errno.EINTR:
                 raise OSError(number, os.strerror(number))
+
+    def _sleep(self, until: bytes) -> int:
+        """Wait once; 0 with a token, or the error's number. What a signal's handler raises meanwhile leaves the token there."""
+        _set_errno(0)
+        self.asleep = True
+        try:
+            taken = _sem_timedwait(self._reference, until) == 0
+            number = 0 if taken else _get_errno()
+            if number == errno.EINTR:
+                _run_signal_handlers()
+        except BaseException:
+            # Handlers run right behind the call, also behind one that has succeeded: its error number is untouched then.
+            if _get_errno() == 0:
+                _sem_post(self._reference)
+            raise
+        self.asleep = False
+        return number
 
     def destroy(self) -> None:
         """End its life (its creator's task, last of all)."""

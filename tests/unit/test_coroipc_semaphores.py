@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import coroipc.semaphores
 from coroipc.semaphores import NamedSemaphore, ProcessSharedSemaphore, Semaphore, SemaphoreOverflow, SystemVSemaphore
 
 
@@ -81,6 +82,26 @@ def test_a_signal_handler_runs_while_a_wait_goes_on() -> None:
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, previous)
+
+
+def test_what_a_handler_raises_behind_a_wait_that_has_succeeded_puts_the_token_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    semaphore = ProcessSharedSemaphore((ctypes.c_char * 64)(), 0, initialise=True)
+    timed_wait = coroipc.semaphores._sem_timedwait
+
+    def struck(*arguments: object) -> int:
+        timed_wait(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(coroipc.semaphores, "_sem_timedwait", struck)
+    monkeypatch.setattr(ProcessSharedSemaphore, "try_wait", lambda semaphore: False)
+    semaphore.post()
+    with pytest.raises(KeyboardInterrupt):
+        semaphore.wait(30.0)
+    assert (semaphore.value(), semaphore.asleep) == (1, True)
+    assert semaphore.take(1)
+    with pytest.raises(KeyboardInterrupt):
+        semaphore.wait(0.01)
+    assert (semaphore.value(), semaphore.asleep) == (0, True)
 
 
 def test_the_kinds_say_when_they_are_full() -> None:
