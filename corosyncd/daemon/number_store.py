@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corosyncd.daemon import process
+from corosyncd.totem.membership import RING_SEQUENCE_STEP
+from corosyncd.totem.wire import MAXIMUM_JOIN_SEQUENCE
 
 
 class StoreError(Exception):
@@ -29,13 +31,14 @@ class Stored:
     """In messages, and of the writer's process."""
     path: Path
     layout: struct.Struct
+    largest: int
 
     def load(self) -> int:
         """What is stored; a missing or short file counts as 0 and is created. Raises StoreError."""
         try:
             content = self.path.read_bytes() if self.path.exists() else b""
             if len(content) == self.layout.size:
-                return int(self.layout.unpack(content)[0])
+                return self._checked(int(self.layout.unpack(content)[0]))
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 os.write(descriptor, self.layout.pack(0))
@@ -45,15 +48,25 @@ class Stored:
             raise StoreError(f"cannot use the {self.title} file {self.path}: {error.strerror}") from error
         return 0
 
+    def _checked(self, number: int) -> int:
+        if number > self.largest:
+            text = (
+                f"the {self.title} file {self.path} holds {number}, and no more than {self.largest} is possible: remove the file"
+            )
+            raise StoreError(text)
+        return number
+
 
 def ring_sequence(state_directory: Path, node_id: int) -> Stored:
     """The sequence number of the node's last ring."""
-    return Stored("ring id", state_directory / f"ringid_{node_id}", struct.Struct("=Q"))
+    path = state_directory / f"ringid_{node_id}"
+    # With a higher one nobody would believe this node's joins, itself included.
+    return Stored("ring id", path, struct.Struct("=Q"), MAXIMUM_JOIN_SEQUENCE - RING_SEQUENCE_STEP)
 
 
 def highest_expected_votes(state_directory: Path) -> Stored:
     """The most votes that this node ever expected."""
-    return Stored("expected votes", state_directory / "ev_tracking", struct.Struct("=I"))
+    return Stored("expected votes", state_directory / "ev_tracking", struct.Struct("=I"), (1 << 32) - 1)
 
 
 class NumberStore:

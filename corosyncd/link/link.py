@@ -12,7 +12,7 @@ import socket
 from typing import Any, Final
 
 from coroipc.ringbuffer import HEADER_SIZE, RingBuffer, RingCorrupt
-from coroipc.semaphores import Semaphore
+from coroipc.semaphores import Semaphore, SemaphoreOverflow
 from corosyncd.link.frames import LARGEST_FRAME, Direction, Frame, decode
 from corosyncd.link.outbox import Outbox
 from corosyncd.link.segments import PosixSegment, Segment, SystemVSegment, attach
@@ -135,12 +135,18 @@ class LinkEnd:
             raise LinkBroken(str(error)) from error
 
     def sleep_prepare(self) -> bool:
-        """True: nothing is there, and whatever comes will ring the doorbell. Doorbell bytes must have been read before."""
+        """True: nothing is there, and whatever comes will ring the doorbell. Doorbell bytes must have been read before.
+
+        Raises LinkBroken.
+        """
         incoming = self._incoming
         incoming.user_word = 1
         # A locked operation: without it the look below could be done before the store above is visible.
         semaphore = incoming.semaphore
-        semaphore.post()
+        try:
+            semaphore.post()
+        except SemaphoreOverflow as error:
+            raise LinkBroken("the semaphore is at its maximum") from error
         semaphore.take(1)
         if semaphore.value() == 0:
             return True

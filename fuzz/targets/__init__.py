@@ -11,9 +11,12 @@ from fuzz.targets.executive import ExecutiveTarget
 from fuzz.targets.frames import FramesTarget
 from fuzz.targets.keys import KeysTarget
 from fuzz.targets.link import LinkTarget
+from fuzz.targets.link_memory import LinkMemoryTarget
 from fuzz.targets.requests import RequestsTarget
 from fuzz.targets.ring import RingTarget
 from fuzz.targets.ring_messages import RingMessagesTarget
+from fuzz.targets.rings import RingsTarget
+from fuzz.targets.stored import StoredTarget
 from fuzz.targets.words import WordsTarget
 
 TARGETS: Final[dict[str, Callable[[], Target]]] = {
@@ -26,6 +29,9 @@ TARGETS: Final[dict[str, Callable[[], Target]]] = {
     "requests": RequestsTarget,
     "keys": KeysTarget,
     "link": LinkTarget,
+    "link memory": LinkMemoryTarget,
+    "rings": RingsTarget,
+    "stored": StoredTarget,
 }
 """By the names of the command line."""
 SHARES: Final[dict[str, int]] = {
@@ -37,6 +43,9 @@ SHARES: Final[dict[str, int]] = {
     "words": 1,
     "requests": 4,
     "keys": 2,
-    "link": 31,
+    "link": 25,
+    "link memory": 3,
+    "rings": 3,
+    "stored": 1,
 }
 """Of a hundred inputs, so that each target takes about the same time."""

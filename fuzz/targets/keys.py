@@ -10,8 +10,9 @@ from collections import Counter
 from typing import Final
 
 from coroipc.errors import Status
+from coroipc.map_values import ValueType
 from corosyncd.engines.pload.engine import START_KEY, START_VALUE, PloadEngine
-from corosyncd.keyspace.values import Value, ValueType, number, text, uint32, uint64
+from corosyncd.keyspace.values import Value, number, text, uint32, uint64
 from fuzz.lone_engine import ENGINES, EVENTS_LIMIT, WORDS_LIMIT, LoneEngine
 from fuzz.pieces import cut, joined
 from fuzz.target import claim

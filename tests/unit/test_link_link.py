@@ -16,7 +16,7 @@ import pytest
 import sysv_ipc
 import uvloop
 
-from coroipc.semaphores import SystemVSemaphore
+from coroipc.semaphores import NamedSemaphore, SemaphoreOverflow, SystemVSemaphore
 from corosyncd.link import segments
 from corosyncd.link.frames import Direction, Frame
 from corosyncd.link.link import SMALLEST_RING, LinkBroken, LinkEnd
@@ -287,6 +287,21 @@ def test_garbage_in_the_ring_breaks_the_link() -> None:
             end.receive(1)
     finally:
         peer.close()
+        end.close()
+
+
+def test_a_semaphore_at_its_maximum_breaks_the_link_of_who_goes_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, _description, doorbell = LinkEnd.create("test", ring_bytes=SMALL_RING)
+
+    def refuse(semaphore: NamedSemaphore, count: int = 1) -> None:
+        raise SemaphoreOverflow
+
+    monkeypatch.setattr(NamedSemaphore, "post", refuse)
+    try:
+        with pytest.raises(LinkBroken, match="maximum"):
+            end.sleep_prepare()
+    finally:
+        doorbell.close()
         end.close()
 
 
