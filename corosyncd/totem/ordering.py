@@ -127,6 +127,8 @@ class Ordering:
         self.missing: tuple[RetransmitRequest, ...] = ()
         """The retransmit list after the last visit."""
         self._misses: dict[int, int] = {}
+        """Frame to the visits that missed it. What the list has no room for keeps its count, or a long gap would take five times
+        the visits; frames that have come are forgotten with the gap, or when there are many."""
         self._last_aru = 0
         self._aru_count = 0
         self._sent_last = 0
@@ -267,17 +269,17 @@ class Ordering:
         room = MAXIMUM_RETRANSMIT_ENTRIES - len(requests)
         asked = {request.seq for request in requests}
         representative, sequence = queue.ring_id
-        slots, before, misses = queue.frames, self._misses, {}
+        slots, misses, wanted = queue.frames, self._misses, queue.aru
+        if len(misses) > WINDOW:
+            misses = self._misses = {missed: count for missed, count in misses.items() if precedes(wanted, missed)}
         limit = self.parameters.miss_count_const
         added: list[RetransmitRequest] = []
-        wanted = queue.aru
         while wanted != seq and room > 0:
             wanted = (wanted + 1) & MASK
             if wanted in slots:
                 continue
-            count = misses[wanted] = before.get(wanted, 0) + 1
+            count = misses[wanted] = misses.get(wanted, 0) + 1
             if count >= limit and wanted not in asked:
                 added.append(RetransmitRequest(representative, sequence, wanted))
                 room -= 1
-        self._misses = misses
         return (*requests, *added) if added else requests

@@ -230,6 +230,28 @@ def test_a_frame_that_came_late_is_counted_anew() -> None:
     assert onward.rtr == ()
 
 
+def test_a_long_gap_is_asked_for_without_a_pause_behind_the_first_list() -> None:
+    node, queue = ordering(), SortQueue(RING)
+    lists = []
+    for _ in range(8):
+        _, onward = node.visit(token(seq=100), queue, Source(), 3, True)
+        lists.append([request.seq for request in onward.rtr])
+        for seq in lists[-1]:
+            queue.insert(seq, b"%d" % seq)
+    assert lists == [[], [], [], [], [*range(1, 31)], [*range(31, 61)], [*range(61, 91)], [*range(91, 101)]]
+
+
+def test_what_is_remembered_of_missing_frames_is_bounded() -> None:
+    node, queue = ordering(miss_count_const=1), SortQueue(RING)
+    for last in range(2, 3 * WINDOW, 30):
+        _, onward = node.visit(token(seq=last), queue, Source(), 3, False)
+        queue.release(queue.aru)
+        for request in onward.rtr:
+            queue.insert(request.seq, b"")
+        queue.high_delivered = queue.aru
+    assert len(node._misses) <= WINDOW + 30
+
+
 def test_a_list_never_exceeds_30_entries_nor_repeats_one() -> None:
     node, queue = ordering(miss_count_const=1), SortQueue(RING)
     _, onward = node.visit(token(seq=100, rtr=requests(*range(1, 6))), queue, Source(), 3, True)
