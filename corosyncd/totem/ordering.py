@@ -16,6 +16,10 @@ from corosyncd.totem.wire import MAXIMUM_RETRANSMIT_ENTRIES, OrfToken, Retransmi
 WINDOW: Final = 16384
 """Frames in a sort queue, from the first that is not released. Stock's arrays have this size: its tokens must fit it."""
 _HALF: Final = 0x80000000
+NEW_FRAMES: Final = WINDOW // 2
+"""Half of the window is for new frames of an operational ring. All that a member lacks may have to pass the recovery of the next
+ring, where nothing is released: the rest is room for the copies that several members send there, without which it would not end.
+"""
 
 
 class FrameSource(Protocol):
@@ -190,7 +194,7 @@ class Ordering:
             self.held = False
         allowed -= sent
         # C and D. Numbers that would leave somebody's window are not given out: a stock node aborts there.
-        limit = queue.released + WINDOW - allowed - self.parameters.window_size
+        limit = queue.released + (NEW_FRAMES if release else WINDOW) - allowed - self.parameters.window_size
         if backlog and allowed > 0 and not precedes(limit & MASK, seq):
             new = source.take(allowed, (seq + 1) & MASK, self.this_seqno, queue.ring_id)
             # The token's seq counts frames that have not arrived here, too.

@@ -5,7 +5,7 @@ Source: Amir et al. 1995, section 6 (recovery); reference totem.md §3.6, §3.8.
 
 from __future__ import annotations
 
-from collections import deque
+from itertools import islice
 from typing import Final
 
 from corosyncd.totem.events import RingId
@@ -32,6 +32,7 @@ class Recovery:
         "_full_rotations",
         "_install_seq",
         "_node_id",
+        "_old_ring",
         "_quiet_visits",
         "_received",
         "_waiting",
@@ -53,14 +54,16 @@ class Recovery:
         """The members who come with me from the old ring. One that restarted meanwhile is not among them."""
         self.deliver_members: tuple[int, ...] = ()
         """Those whose old messages are delivered even behind a gap."""
-        self._waiting: deque[bytes] = deque()
+        self._old_ring = old.ring_id
+        self._waiting: dict[int, bytes] = {}
+        """Old frames still to send, by their places in the old ring."""
         self._received = node_id in entries and bool(entries[node_id].received_flg)
         if any(not entry.received_flg for entry in shared.values()):
             self.deliver_members = self.transitional
             low = old.high_seq
             for entry in shared.values():
                 low = lower(low, entry.aru)
-            self._waiting.extend(_held_frames(old, low))
+            self._waiting = _held_frames(old, low)
         self.started = False
         """Whether the representative has sent the ring's first token."""
         self.complete = False
@@ -77,11 +80,23 @@ class Recovery:
         """Old frames, unchanged, inside frames of the new ring."""
         frames = []
         node, pack, waiting = self._node_id, MCAST.little.pack, self._waiting
-        for index in range(min(limit, len(waiting))):
+        for index, old_place in enumerate(list(islice(waiting, limit))):
             place, serial = (seq + index) & MASK, (this_seqno + index) & MASK
             head = pack(MAGIC, VERSION, FrameType.MCAST, ENCAPSULATED, node, 0, node, place, serial, *ring, 0, 0)
-            frames.append(head + waiting.popleft())
+            frames.append(head + waiting.pop(old_place))
         return frames
+
+    def accept(self, seq: int, outer: bytes) -> bool:
+        """Another member's old frame, inside its own; False for a duplicate and for one outside the window.
+
+        This node sends it no more. Stock does; but the members' copies together may fill the window of the forming ring, where
+        nothing is released, and then nobody can send the rest: the ring recovers for ever.
+        """
+        if not self.queue.insert(seq, outer):
+            return False
+        if self._waiting and (inner := _inner_frame(outer, self._old_ring)) is not None:
+            self._waiting.pop(inner[0], None)
+        return True
 
     def first_token(self, target: int) -> OrfToken:
         """The token that the representative lets go, without having visited itself."""
@@ -136,26 +151,32 @@ class Recovery:
 
 def restore_frame(outer: bytes, old: SortQueue) -> None:
     """Put the frame inside an encapsulated one back into its place in the old ring; a stranger's is left alone."""
+    inner = _inner_frame(outer, old.ring_id)
+    if inner is not None:
+        old.insert(*inner)
+
+
+def _inner_frame(outer: bytes, old_ring: RingId) -> tuple[int, bytes] | None:
+    """The frame inside an encapsulated one, with its place in the old ring; None for a wreck and for a stranger's."""
     inner = outer[MCAST.size :]
     known = SIGNATURES.get(inner[:4])
     if outer[MCAST.offsets["encapsulated"]] != ENCAPSULATED or known is None or len(inner) < MCAST.size:
-        return
+        return None
     kind, swapped = known
     seq, representative, sequence = _PLACE[swapped].unpack_from(inner)
-    if kind is FrameType.MCAST and old.ring_id == (representative, sequence):
-        old.insert(seq, inner)
+    return (seq, inner) if kind is FrameType.MCAST and old_ring == (representative, sequence) else None
 
 
-def _held_frames(old: SortQueue, low: int) -> list[bytes]:
+def _held_frames(old: SortQueue, low: int) -> dict[int, bytes]:
     """What is here of the old ring above ``low``; a false report cannot make this look below what was released."""
-    frames = []
+    frames = {}
     if precedes(low, old.released):
         low = old.released
     while low != old.high_seq:
         low = (low + 1) & MASK
         frame = old.frames.get(low)
         if frame is not None:
-            frames.append(frame)
+            frames[low] = frame
     return frames
 
 

@@ -93,7 +93,7 @@ def mcast_recovery(core: Core, frame: bytes, swapped: bool, now: float) -> None:
     recovery = core.recovery
     if recovery is None or ring != core.ring_id or encapsulated != ENCAPSULATED:
         _drop_mcast(core, ring)
-    elif not recovery.queue.insert(seq, frame):
+    elif not recovery.accept(seq, frame):
         core.statistics.drop(Reason.DUPLICATE_OR_OUTSIDE_WINDOW)
 
 

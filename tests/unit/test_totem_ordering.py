@@ -154,13 +154,14 @@ def test_a_new_ring_starts_its_sums_anew() -> None:
     assert (onward.fcc, onward.backlog) == (0, 0)
 
 
-def test_no_number_is_given_out_that_would_leave_the_window_of_a_slow_member() -> None:
+@pytest.mark.parametrize(("operational", "window"), [(False, WINDOW), (True, WINDOW // 2)])
+def test_no_number_is_given_out_that_would_leave_the_window_of_a_slow_member(operational: bool, window: int) -> None:
     queue = SortQueue(RING)
-    queue.aru = queue.high_seq = queue.high_delivered = WINDOW - 60
-    frames, _ = ordering().visit(token(seq=WINDOW - 60, aru=0, aru_addr=3), queue, Source(10), 3, True)
+    queue.aru = queue.high_seq = queue.high_delivered = window - 60
+    frames, _ = ordering().visit(token(seq=window - 60, aru=0, aru_addr=3), queue, Source(10), 3, operational)
     assert frames == []
     queue.released = 1000
-    frames, _ = ordering().visit(token(seq=WINDOW - 60, aru=0, aru_addr=3), queue, Source(10), 3, True)
+    frames, _ = ordering().visit(token(seq=window - 60, aru=0, aru_addr=3), queue, Source(10), 3, operational)
     assert len(frames) == 10
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from corosyncd.totem import wire
 from corosyncd.totem.events import Configuration, ConfigurationKind, RingId
 from corosyncd.totem.membership import fill_entry
@@ -169,6 +171,35 @@ def test_hundreds_of_frames_are_recovered_under_loss() -> None:
     cluster.run_until(lambda: cluster.formed((1, 2, 3)))
     assert len(cluster[2].messages) == 300
     assert cluster[2].messages == cluster[1].messages == cluster[3].messages
+
+
+def test_a_member_that_lacks_as_much_as_one_can_recovers_under_loss() -> None:
+    cluster = formed(4)
+    cluster.passes = big_frames_lost_at(2)
+    cluster[1].send(*[b"%d" % number + bytes(1390) for number in range(16_000)])
+    cluster.run(0.2)
+    sent = len(cluster[1].messages)
+    assert sent > 8000
+    cluster.kill(4)
+    cluster.passes = lambda sender, receiver, frame: frame[3] != wire.FrameType.ORF_TOKEN
+    cluster.run(5)
+    chance = Random(1)
+    cluster.passes = lambda sender, receiver, frame: frame[3] != wire.FrameType.MCAST or chance.random() > 0.1
+    cluster.run_until(lambda: cluster.formed((1, 2, 3)))
+    assert cluster[2].messages[:sent] == cluster[1].messages[:sent]
+    assert len(cluster[2].messages) >= sent
+
+
+def test_an_old_frame_that_another_member_has_sent_is_not_sent_once_more() -> None:
+    cluster = lost_sender(4)
+    cluster.passes = lambda sender, receiver, frame: frame[3] != wire.FrameType.ORF_TOKEN
+    cluster.run(5)
+    cluster.passes = lambda sender, receiver, frame: True
+    cluster.run_until(lambda: cluster.formed((1, 2, 3)))
+    inner = [decode(frame.payload) for node in (cluster[1], cluster[3]) for frame in encapsulated(node)]
+    places = [(frame.system_from, frame.seq) for frame in inner if isinstance(frame, Mcast)]
+    assert places
+    assert len(places) == len(set(places))
 
 
 def test_partitions_that_merge_bring_their_own_histories_and_share_the_next() -> None:
