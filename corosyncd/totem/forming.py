@@ -9,7 +9,7 @@ from corosyncd.totem.core import Core, State
 from corosyncd.totem.events import Configuration, ConfigurationKind
 from corosyncd.totem.membership import fill_entry
 from corosyncd.totem.recovery import Recovery
-from corosyncd.totem.sequence import MASK
+from corosyncd.totem.sequence import MASK, precedes
 from corosyncd.totem.wire import (
     CommitEntry,
     CommitToken,
@@ -78,11 +78,18 @@ def commit_token_commit(core: Core, frame: bytes, swapped: bool, now: float) -> 
 
 
 def commit_token_recovery(core: Core, frame: bytes, swapped: bool, now: float) -> None:
-    """The commit token's way is over; the representative starts the token of the ring."""
+    """The commit token's way is over; the representative starts the token of the ring.
+
+    One that its predecessor sent again ends no second rotation: the ring would start while a member waits for the commit token
+    that was lost, and that nobody would repeat then.
+    """
     token = _commit_token(core, frame, swapped)
     recovery = core.recovery
     if recovery is None or recovery.started or core.ring_id != ring_id(token) or core.ring_id[0] != core.node_id:
         core.statistics.drop(Reason.COMMIT_TOKEN)
+        return
+    if not precedes(recovery.commit_seq, token.token_seq):
+        core.statistics.drop(Reason.TOKEN_DUPLICATE)
         return
     core.stored_token = encode_orf_token(recovery.first_token(core.target))
     core.outbox.unicast(core.target, core.stored_token)

@@ -36,6 +36,7 @@ class Recovery:
         "_quiet_visits",
         "_received",
         "_waiting",
+        "commit_seq",
         "complete",
         "deliver_members",
         "members",
@@ -66,6 +67,8 @@ class Recovery:
             self._waiting = _held_frames(old, low)
         self.started = False
         """Whether the representative has sent the ring's first token."""
+        self.commit_seq = token.token_seq
+        """The number with which the complete commit token came first; one that ends the second rotation has a higher one."""
         self.complete = False
         self._flag_is_mine = False
         self._quiet_visits = 0

@@ -82,6 +82,23 @@ def test_the_commit_token_makes_two_rotations_and_the_representative_starts_the_
     assert (first.seq, first.token_seq, first.aru, first.aru_addr, first.retrans_flg) == (0, 0, 0xFFFFFFFF, 1, 0)
 
 
+def test_a_commit_token_that_is_lost_on_its_second_rotation_costs_one_retransmit_time() -> None:
+    cluster = Cluster(3)
+    lost: list[float] = []
+
+    def passes(sender: int, receiver: int, frame: bytes) -> bool:
+        token = decode(frame)
+        if lost or not isinstance(token, CommitToken) or token.memb_index < 3 or (sender, receiver) != (1, 2):
+            return True
+        lost.append(cluster.now)
+        return False
+
+    cluster.passes = passes
+    cluster.start()
+    cluster.run_until(lambda: cluster.formed((1, 2, 3)))
+    assert cluster.now - lost[0] < cluster.parameters.token_retransmit + 0.1
+
+
 def test_every_node_becomes_operational_on_its_fourth_visit_and_multicasts_on_no_earlier_one() -> None:
     """Going earlier puts frames of the new ring into the old queues of slower stock nodes."""
     cluster = Cluster(3)
