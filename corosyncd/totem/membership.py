@@ -75,7 +75,7 @@ class Membership:
 
     def add(self, node: int) -> bool:
         """Consider a node that has shown itself; False if it was known, or if there are too many."""
-        if node in self.proc or len(self.proc) >= MAXIMUM_NODES:
+        if node in self.proc or len(self.proc.keys() | self.failed.keys()) >= MAXIMUM_NODES:
             return False
         self.proc[node] = None
         return True
@@ -130,9 +130,9 @@ class Membership:
     def consider(self, join: MembJoin) -> Verdict:
         """Process a join (§3.4): agree with it, learn from it, or neither."""
         sender = join.system_from
-        if not join.nodeid and join.failed:
-            self.left_on_purpose.add(join.failed[-1])
         proc, failed = self.proc.keys(), self.failed.keys()
+        if not join.nodeid and join.failed and join.failed[-1] in proc:
+            self.left_on_purpose.add(join.failed[-1])
         if proc == set(join.proc) and failed == set(join.failed):
             if join.nodeid:
                 self.consensus.add(sender)
@@ -141,7 +141,8 @@ class Membership:
             return Verdict.NOTHING
         if sender == self.node_id and sender in join.failed:
             return Verdict.NOTHING  # forged: nobody accuses itself
-        if sender in self.failed or len(proc | set(join.proc)) > MAXIMUM_NODES:
+        # Bounded together: a join with a longer list is taken by nobody, and failed empties only with a ring.
+        if sender in self.failed or len((proc | failed | {sender}).union(join.proc, join.failed)) > MAXIMUM_NODES:
             return Verdict.NOTHING
         before = len(self.proc), len(self.failed)
         self.proc.update(dict.fromkeys(join.proc))

@@ -394,6 +394,23 @@ def test_the_sets_of_a_round_are_bounded() -> None:
     assert mine.consider(MembJoin(0, 2, 0, 2, 1, tuple(range(2, 380)), ())) is Verdict.CHANGED
     assert mine.consider(MembJoin(0, 999, 0, 999, 1, tuple(range(900, 1000)), ())) is Verdict.NOTHING
     assert len(mine.proc) == 379
+    mine.members = (2,)
+    for first in range(1000, 3000, 300):
+        mine.consider(MembJoin(0, 2, 0, 2, 1, (1, 2), tuple(range(first, first + 300))))
+        mine.consider(MembJoin(0, first, 0, first, 1, (first,), (1,)))
+        mine.consider(MembJoin(0, 0, 0, 9, 1, (1, 2), (first + 50_000,)))
+    assert len(mine.proc | mine.failed) <= 384
+    assert mine.left_on_purpose == set()
+
+
+def test_accusations_of_hundreds_of_strangers_do_not_keep_a_node_from_forming_rings() -> None:
+    cluster = formed(3)
+    victim = cluster[1]
+    for first in range(1000, 2000, 300):
+        join = MembJoin(0, 2, 0, 2, victim.ring.ring_id.sequence, (1, 2, 3), tuple(range(first, first + 300)))
+        victim.ring.receive(encode(join), 0, cluster.now)
+        victim.act()
+    cluster.run_until(lambda: cluster.formed((1, 2, 3)))
 
 
 # Pauses of the process
