@@ -15,6 +15,11 @@ from corosyncd.totem.wire import MAXIMUM_NODES, CommitEntry, CommitToken, MembJo
 
 RING_SEQUENCE_STEP = 4
 """How far a new ring's sequence number lies above the highest that anybody has heard of."""
+BELIEVED_SEQUENCE = 1 << 62
+"""No join makes the next ring's number higher than this and one step, for the field is finite. Above it rings count on by their
+own numbers: a node with a higher one than the representative's takes the commit token once his attempts have passed it."""
+LONGEST_LEAP = 1 << 32
+"""Nor does a commit token leap farther above it, or above the rings of this node."""
 _EMPTY_ENTRY = CommitEntry(0, 0, 0, 0, 0)
 
 
@@ -181,7 +186,7 @@ class Membership:
         return (
             token.addresses == self.candidates()
             and token.ring_representative == token.addresses[0]
-            and token.ring_sequence > ring_id.sequence
+            and ring_id.sequence < token.ring_sequence <= max(self.ring_sequence_max, BELIEVED_SEQUENCE) + LONGEST_LEAP
             and token.memb_index < len(token.addresses)
             and token.addresses[token.memb_index] == self.node_id
         )

@@ -23,8 +23,6 @@ MAXIMUM_TOKEN_SIZE: Final = 1500
 MAXIMUM_RETRANSMIT_ENTRIES: Final = 30
 MAXIMUM_NODES: Final = 384
 MAXIMUM_FRAME_SIZE: Final = 65536
-MAXIMUM_JOIN_SEQUENCE: Final = 1 << 62
-"""A join with a higher ring sequence number is not believed: rings are numbered above it, and the field is finite."""
 MAXIMUM_RING_SEQUENCE: Final = 1 << 63
 
 
@@ -340,7 +338,7 @@ def decode_memb_join(frame: bytes, swapped: bool = False) -> MembJoin:
     nodes = _nodes(frame, MEMB_JOIN.size, proc_entries + failed_entries, swapped)
     if not system_from or 0 in nodes:
         raise MalformedFrame(Reason.NODE_ID)
-    if ring_seq > MAXIMUM_JOIN_SEQUENCE:
+    if ring_seq > MAXIMUM_RING_SEQUENCE:
         raise MalformedFrame(Reason.RING_SEQUENCE)
     return MembJoin(encapsulated, nodeid, target, system_from, ring_seq, nodes[:proc_entries], nodes[proc_entries:])
 

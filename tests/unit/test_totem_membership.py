@@ -249,6 +249,29 @@ def test_ring_sequence_numbers_grow_by_four_from_the_highest_heard() -> None:
     assert {node.stored for node in cluster.nodes.values()} == {9}
 
 
+@pytest.mark.parametrize("number", [1 << 62, (1 << 62) - 2, 1 << 63])
+def test_a_forged_ring_number_does_not_keep_rings_from_forming(number: int) -> None:
+    cluster = formed(3)
+    forged = MembJoin(0, 2, 0, 2, number, (1, 2, 3), ())
+    cluster[1].ring.receive(encode(forged), 0, cluster.now)
+    cluster[1].act()
+    cluster.run_until(lambda: cluster.formed((1, 2, 3)))
+    for victim, remembers in ((3, True), (1, True), (2, False), (1, False)):
+        cluster.kill(victim)
+        cluster.run_until(lambda gone=victim: cluster.formed(tuple({1, 2, 3} - {gone})))  # type: ignore[misc]
+        cluster.restart(victim, remembers=remembers)
+        cluster.run_until(lambda: cluster.formed((1, 2, 3)))
+
+
+def test_a_commit_token_with_a_number_out_of_reach_is_refused() -> None:
+    mine = Membership(1, 1)
+    mine.restart()
+    token = mine.create_commit_token()
+    assert mine.accepts(token, RingId(1, 1))
+    assert mine.accepts(token._replace(ring_sequence=1 << 62), RingId(1, 1))
+    assert not mine.accepts(token._replace(ring_sequence=1 << 63), RingId(1, 1))
+
+
 def test_idle_rings_find_each_other_by_merge_detects() -> None:
     cluster = formed(4)
     cut(cluster, {1, 2}, {3, 4})

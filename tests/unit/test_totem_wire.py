@@ -137,7 +137,7 @@ def changed(name: str, offset: int, code: str, value: int) -> bytes:
         (changed("V2", 21, "<I", 0xFFFFFFFF), Reason.LIST_TOO_LONG),
         (changed("V2", 13, "<I", 0), Reason.NODE_ID),
         (changed("V2", 33, "<I", 0), Reason.NODE_ID),
-        (changed("V2", 25, "<Q", 1 << 63), Reason.RING_SEQUENCE),
+        (changed("V2", 25, "<Q", (1 << 63) + 1), Reason.RING_SEQUENCE),
         (BYTES["V4"][:40], Reason.SHORT_FRAME),
         (BYTES["V4"][:-1], Reason.SHORT_FRAME),
         (changed("V4", 37, "<I", 385), Reason.LIST_TOO_LONG),
