@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import gc
 import signal
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from corosyncd.daemon.engine_links import EngineLinks
 from corosyncd.daemon.notify import notify
@@ -38,6 +40,8 @@ from corosyncd.totem.events import Configuration, Deliver, Multicast, Notice, St
 from corosyncd.totem.ring import PAUSE_FRACTION, Ring
 from corosyncd.transport.udpu import UdpuTransport
 
+EXIT_FAILED = 15
+"""After an error of the executive's own."""
 EXIT_RING_STORE = 21
 DRY_LIMIT = 64
 """Reads before an expired timer is looked at even though datagrams keep coming."""
@@ -97,6 +101,7 @@ class Node:
     def run(self) -> int:
         """Start the engines and work until an exit is decided."""
         loop = self._loop
+        loop.set_exception_handler(self._failed)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._on_signal, number)
         self._parts.links.start(self._on_frames, self._on_engine_death)
@@ -114,7 +119,7 @@ class Node:
         loop.run_forever()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.remove_signal_handler(number)
-        return 15 if self._status is None else self._status
+        return EXIT_FAILED if self._status is None else self._status
 
     # What comes in.
 
@@ -356,6 +361,17 @@ class Node:
             self._parts.log("MAIN", "notice", "Corosync Cluster Engine exiting normally")
         # What the ring still has to say (the leave) is sent by the pump that led here.
         self._loop.call_soon(self._finish)
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error of our own in the middle of a step: what it left out, this node can no longer agree on with the others.
+
+        So it falls silent at once; the others go on, and the init system starts it again.
+        """
+        error = context.get("exception")
+        text = "".join(traceback.format_exception(error)) if error is not None else context.get("message", "")
+        self._parts.log("MAIN", "crit", f"Corosync Cluster Engine has failed and exits with status {EXIT_FAILED}:\n{text}")
+        self._status = EXIT_FAILED
+        loop.stop()
 
     def _finish(self) -> None:
         with contextlib.suppress(OSError):
