@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from corosyncd.keyspace.values import Value
 
 TIMEOUT_SECONDS = 60.0
 """For name servers that do not answer."""
+TOO_SLOW = f"the configuration was not checked within {TIMEOUT_SECONDS:.0f} s; does name resolution work?"
+NOT_STARTED = "the process that checks the configuration cannot be started: {}"
 
 
 @dataclass(slots=True)
@@ -36,7 +39,7 @@ class Outcome:
 
 
 def command(path: str, *, strict: bool = False, local_node: str = "") -> list[str]:
-    """The helper's command line, for callers that start it in their own way (an event loop)."""
+    """The helper's command line."""
     line = [sys.executable, "-m", "corosyncd.config", *(["--strict"] if strict else [])]
     return [*line, *(["--local-node", local_node] if local_node else []), "--", path]
 
@@ -70,6 +73,27 @@ def failed(path: str, message: str) -> Outcome:
     return Outcome(errors=[Problem(path, 0, 0, "", "", "", message, STATUS_CONFIGURATION)])
 
 
+async def run_beside(path: str, strict: bool = False, local_node: str = "") -> Outcome:
+    """As ``run``, for a process with a running event loop, which goes on meanwhile."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command(path, strict=strict, local_node=local_node),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        return failed(path, NOT_STARTED.format(error.strerror))
+    try:
+        answer, complaint = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return failed(path, TOO_SLOW)
+    return decode(path, answer, complaint)
+
+
 def run(path: str, strict: bool = False, local_node: str = "") -> Outcome:
     """Read a configuration file in a process of its own.
 
@@ -85,7 +109,7 @@ def run(path: str, strict: bool = False, local_node: str = "") -> Outcome:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return failed(path, f"the configuration was not checked within {TIMEOUT_SECONDS:.0f} s; does name resolution work?")
+        return failed(path, TOO_SLOW)
     except OSError as error:
-        return failed(path, f"the process that checks the configuration cannot be started: {error.strerror}")
+        return failed(path, NOT_STARTED.format(error.strerror))
     return decode(path, process.stdout, process.stderr)

@@ -17,7 +17,7 @@ from typing import Any
 
 from coroipc.liveness import is_dead
 from coroipc.server import files, listener
-from corosyncd.config.helper import Outcome, command, decode, environment
+from corosyncd.config.helper import Outcome, run_beside
 from corosyncd.daemon import background, number_store, process
 from corosyncd.daemon.engine_links import EngineLinks, EngineSpec
 from corosyncd.daemon.fork_server import ForkServer
@@ -307,16 +307,7 @@ class Boot:
         """Read the file again in a helper; the keys are applied whole or not at all."""
 
         async def read() -> None:
-            line = command(str(self._config_file), strict=self._strict, local_node=str(self._node_id))
-            child = await asyncio.create_subprocess_exec(
-                *line,
-                env=environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            output, complaint = await child.communicate()
-            outcome = decode(str(self._config_file), output, complaint)
+            outcome = await run_beside(str(self._config_file), self._strict, str(self._node_id))
             for problem in outcome.errors:
                 producer.write("CFG", "error", f"Unable to reload config file: {problem}")
             if not outcome.errors:
@@ -325,6 +316,7 @@ class Boot:
             answer(STATUS_INVALID_PARAM if outcome.errors else STATUS_OK)
 
         self._reload_task = loop.create_task(read())
+        self._reload_task.add_done_callback(lambda task: task.result())
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +112,29 @@ def test_the_example_file_is_good_under_strict(tmp_path: Path) -> None:
     outcome = helper.run(str(path), strict=True, local_node="node2")
     assert (outcome.errors, outcome.warnings) == ([], [])
     assert len(outcome.nodes) == 3
+
+
+def test_beside_a_running_loop_the_answer_is_the_same(file: Path) -> None:
+    assert asyncio.run(helper.run_beside(str(file))) == helper.run(str(file))
+
+
+def test_beside_a_running_loop_a_helper_that_cannot_start_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper.sys, "executable", "/no/such/program")
+    outcome = asyncio.run(helper.run_beside(str(file)))
+    assert "cannot be started: No such file or directory" in str(outcome.errors[0])
+
+
+def test_beside_a_running_loop_a_helper_that_does_not_end_is_ended(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def remembered(*line: str, **options: Any) -> asyncio.subprocess.Process:
+        children.append(await start(*line, **options))
+        return children[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remembered)
+    monkeypatch.setattr(helper, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(helper, "command", lambda *_arguments, **_options: ["sleep", "1000"])
+    outcome = asyncio.run(helper.run_beside(str(file)))
+    assert "was not checked within" in str(outcome.errors[0])
+    assert children[0].returncode == -signal.SIGKILL
