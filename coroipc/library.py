@@ -237,6 +237,8 @@ class BlockingLibrary(Generic[E]):
         except StopIteration as end:
             result: R = end.value
             return result
+        finally:
+            steps.close()  # What it holds must not wait until an exception is forgotten that has passed by it.
 
 
 class AsyncLibrary(Generic[E]):
@@ -359,6 +361,8 @@ class AsyncLibrary(Generic[E]):
         except StopIteration as end:
             result: R = end.value
             return result
+        finally:
+            steps.close()  # What it holds must not wait until an exception is forgotten that has passed by it.
 
 
 def _dress(method: Callable[..., object], model: Callable[..., object], *, result: Any, takes_self: bool) -> None:

@@ -6,6 +6,7 @@ Source: cpg_join(3), cpg_leave(3), cpg_mcast_joined(3), reference client-api sec
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -46,6 +47,8 @@ class Session:
         self._pid = pid
         self.flags = JoinFlag.INITIAL_TOTEM_CONFIGURATION if initial_totem_configuration else 0
         self.assembly = Assembly(assembly_limit)
+        # Receivers know the fragments of a message by their sender alone: only one message of a connection may be under way.
+        self._fragmenting = threading.Lock()
 
     def event(self, message: bytes) -> Event | None:
         """None for a fragment that does not complete its message. Raises MessageError."""
@@ -79,8 +82,8 @@ class Session:
         """Send a message, or its pieces as one, to the joined group; it is delivered here too.
 
         Up to ``ATOMIC_MESSAGE_LIMIT`` bytes nothing confirms it. Longer ones go as fragments, each confirmed; a
-        membership change in between raises Interrupted: nobody gets the message, send it again. The guarantee is
-        accepted for the interface's sake: everything is sent agreed.
+        membership change in between raises Interrupted: nobody gets the message, send it again. Those of several threads
+        or tasks go one after the other. The guarantee is accepted for the interface's sake: everything is sent agreed.
 
         C: cpg_mcast_joined. Raises TryAgain (flow control: repeat after a pause), InvalidParameter, Interrupted and
         NotExist (not a member) for long messages, LibraryError.
@@ -94,7 +97,12 @@ class Session:
             return
         if total > 0xFFFFFFFF:
             raise InvalidParameter(f"cpg_mcast_joined: {total} bytes")
-        yield from _mcast_fragments(pieces, total, guarantee)
+        while not self._fragmenting.acquire(blocking=False):
+            yield Pause(RETRY_SECONDS)
+        try:
+            yield from _mcast_fragments(pieces, total, guarantee)
+        finally:
+            self._fragmenting.release()
 
     def finalize(self) -> Steps[None]:
         """The last step: no more events, and everything multicast before is on its way when it is answered.

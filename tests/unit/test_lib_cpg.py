@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import deque
 
@@ -12,6 +13,8 @@ import libcpg.messages as cpg
 import libcpg.session
 from coroipc.errors import Busy, Interrupted, InvalidParameter, LibraryError, NameTooLong, NoSections, Status, TryAgain
 from coroipc.layouts import status_response
+from coroipc.library import Ask
+from libcpg.assembly import Assembly
 from tests.unit.scripted_daemon import OK, Daemon, install
 
 
@@ -73,6 +76,43 @@ def test_a_longer_message_goes_in_fragments_that_span_no_two_pieces(daemon: Daem
     ]
     assert {part.total for part in parts} == {cpg.ATOMIC_MESSAGE_LIMIT + 12}
     assert set(daemon.limits) == {2}
+
+
+def test_the_fragments_of_two_messages_of_one_connection_do_not_mix() -> None:
+    session = libcpg.session.Session()
+    messages = [bytes([letter]) * (2 * cpg.ATOMIC_MESSAGE_LIMIT) for letter in b"ab"]
+    steps = [session.mcast(message) for message in messages]
+    taken = [next(each) for each in steps]
+    assembly = Assembly()
+    arrived: list[cpg.Deliver | None] = []
+    while steps:
+        for each, step in zip(list(steps), list(taken), strict=True):
+            if isinstance(step, Ask):
+                part = cpg.PartialMcastRequest.decode(step.request)
+                arrived.append(assembly.add(cpg.PartialDeliver(b"g", 1, 7, part.total, part.fragment, part.data)))
+            try:
+                taken[steps.index(each)] = each.send(OK)
+            except StopIteration:
+                del taken[steps.index(each)]
+                steps.remove(each)
+    assert [event.data for event in arrived if event is not None] == messages
+
+
+def test_a_message_that_was_given_up_does_not_hold_up_the_next(daemon: Daemon) -> None:
+    async def scenario() -> None:
+        library = libcpg.AsyncCpg()
+        await library.connect()
+        daemon.answer = _give_up
+        with pytest.raises(asyncio.CancelledError) as given_up:
+            await library.mcast(bytes(cpg.ATOMIC_MESSAGE_LIMIT + 1))
+        assert given_up.tb is not None  # It still has the frames that were passed.
+        assert not library._session._fragmenting.locked()
+
+    asyncio.run(scenario())
+
+
+def _give_up(request: bytes) -> bytes:
+    raise asyncio.CancelledError
 
 
 def test_a_fragment_without_room_is_repeated_also_when_flow_control_refuses_it(daemon: Daemon) -> None:
