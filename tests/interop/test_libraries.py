@@ -36,6 +36,7 @@ from libquorum import Track as QuorumTrack
 from libvotequorum import AsyncVotequorum, ExpectedVotesNotification, InfoFlag, Node, NodeState, Votequorum
 from libvotequorum import NodeListNotification as VotequorumNodeList
 from libvotequorum import QuorumNotification as VotequorumQuorum
+from libvotequorum import Track as VotequorumTrack
 from tests.interop.clients import NODES, OURSELVES, SHORT, Clients, event_of, joined
 from tests.lab import DEADLINE, Lab, wait_until
 
@@ -237,9 +238,10 @@ def test_a_tracker_of_either_model_is_told_the_present_state(clients: Clients) -
 def test_tracking_twice_is_refused_but_tells_the_state_again(clients: Clients) -> None:
     quorum = clients.open(Quorum)
     quorum.trackstart()
-    with pytest.raises(Exist):
-        quorum.trackstart()
-    assert len(list(quorum.events(SHORT))) == 4
+    for flags in (QuorumTrack.CHANGES, QuorumTrack.CURRENT, 0):
+        with pytest.raises(Exist):
+            quorum.trackstart(flags)
+    assert len(list(quorum.events(SHORT))) == 6
 
 
 def test_an_unknown_quorum_model_is_refused(lab: Lab) -> None:
@@ -270,8 +272,9 @@ def test_a_votequorum_tracker_is_told_the_present_state_with_its_context(clients
     assert isinstance(decision, VotequorumQuorum)
     assert (decision.context, decision.quorate) == (0xDEADBEEF01, True)
     assert decision.nodes == (Node(2, NodeState.MEMBER), Node(3, NodeState.MEMBER), Node(1, NodeState.MEMBER))
-    with pytest.raises(Exist):
-        votequorum.trackstart()
+    for flags in (VotequorumTrack.CHANGES, VotequorumTrack.CURRENT, 0):
+        with pytest.raises(Exist):
+            votequorum.trackstart(flags=flags)
     votequorum.trackstop()
 
 

@@ -176,9 +176,10 @@ def test_the_burst_comes_before_the_answer_and_again_with_exist() -> None:
     engine, host = quorum_engine(PROVIDER)
     client = connect(engine, Model.V1, Track.CHANGES)
     assert len(events(host, client)) == 2
-    response = answers(engine, host, client, messages.TrackstartRequest(Track.CHANGES).encode())
-    assert response_status(response) == Status.EXIST
-    assert len(events(host, client)) == 2
+    for flags, burst in ((Track.CHANGES, 2), (Track.CURRENT, 2), (Track.CHANGES_ONLY, 0), (0, 0)):
+        response = answers(engine, host, client, messages.TrackstartRequest(flags).encode())
+        assert response_status(response) == Status.EXIST
+        assert len(events(host, client)) == burst
 
 
 def test_trackstop_is_always_ok() -> None:

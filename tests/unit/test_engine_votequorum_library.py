@@ -153,9 +153,10 @@ def test_a_second_trackstart_gets_the_burst_and_exist_and_keeps_the_first_contex
     ring = cluster(2)
     client = track(ring, Track.CHANGES, context=5)
     events(ring, client)
-    (response,) = ring[1].request(client, messages.TrackstartRequest(6, Track.CHANGES).encode())
-    assert response_status(response) == Status.EXIST
-    assert len(events(ring, client)) == 2
+    for flags, burst in ((Track.CHANGES, 2), (Track.CURRENT, 2), (Track.CHANGES_ONLY, 0), (0, 0)):
+        (response,) = ring[1].request(client, messages.TrackstartRequest(6, flags).encode())
+        assert response_status(response) == Status.EXIST
+        assert len(events(ring, client)) == burst
     ring.form([1])
     assert {event.context for event in events(ring, client)} == {5}
 

@@ -148,9 +148,9 @@ class QuorumEngine(Engine):
             if connection.model is Model.V1:
                 self.host.notify(client, self._node_list(Change(self._change.members, (), ())))
             self.host.notify(client, self._notification(connection.model))
+        if connection.tracking:
+            return status_response(Response.TRACKSTART, Status.EXIST)
         if flags & (Track.CHANGES | Track.CHANGES_ONLY):
-            if connection.tracking:
-                return status_response(Response.TRACKSTART, Status.EXIST)
             connection.tracking = True
         return status_response(Response.TRACKSTART)
 

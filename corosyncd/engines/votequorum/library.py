@@ -110,9 +110,9 @@ class Library:
         context, flags = messages.TrackstartRequest.decode(body)
         if flags & (Track.CURRENT | Track.CHANGES):
             self._trackers.present_state(client, context, self._ballot.votes)
+        if client in self._trackers:
+            return Status.EXIST
         if flags & (Track.CHANGES | Track.CHANGES_ONLY):
-            if client in self._trackers:
-                return Status.EXIST
             self._trackers.add(client, context)
         return Status.OK
 
