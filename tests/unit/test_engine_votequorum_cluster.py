@@ -430,6 +430,18 @@ def test_removing_two_node_raises_the_quorum() -> None:
     assert ring.key("atb_type") == 0, "appears with the first re-reading"
 
 
+def test_who_waits_for_all_because_of_two_node_alone_waits_no_more_without_it() -> None:
+    ring = cluster(2, form=False, two_node=1)
+    ring.form([1])
+    assert (ring.quorate(1), ring.key("wait_for_all_status")) == ([False], 1)
+    ring.change(1, {"quorum.two_node": None, "quorum.expected_votes": uint32(1)})
+    assert (ring.quorate(1), ring.key("wait_for_all_status")) == ([True], 0)
+    assert not ring.ballot(1).votes.us.has(NodeFlag.WAITING)
+    ring.change(1, {"quorum.two_node": uint8(1), "quorum.expected_votes": uint32(5)})
+    ring.form([1])
+    assert not ring.ballot(1).votes.waiting
+
+
 def test_keys_appear_when_they_first_have_a_meaning() -> None:
     ring = cluster(3, form=False)
     ring[1].host.apply_key_requests(ring[1].engine)

@@ -186,7 +186,8 @@ class Ballot:
         votes = replace(self.votes.with_nodes(us), rules=rules, expected_barrier=settings.expected_votes)
         if settings.device_configured or old.device_configured:
             votes = replace(votes, device_votes=settings.device_votes)
-        self.votes = votes
+        # It went with two_node; the others would hear of it still, and find it again with the next two_node.
+        self.votes = votes if rules.wait_for_all else votes.with_waiting(False)
         self.send_own_info()
         self.send_device_info()
         if us.votes != before.votes:
