@@ -64,6 +64,8 @@ _CHECKED: Final = (Phase.RUNNING, Phase.WARNED, Phase.LEAVING)
 
 TABLE: Final[dict[tuple[Phase, Input], tuple[Phase, Action]]] = {
     (Phase.STOPPED, Input.START): (Phase.WAITING, Action.NOTHING),
+    # The handler of a signal may send one while ``stop`` waits for its answer.
+    (Phase.STOPPED, Input.HEARTBEAT): (Phase.STOPPED, Action.NOTHING),
     (Phase.STOPPED, Input.QUORATE): (Phase.STOPPED, Action.NOTHING),
     (Phase.STOPPED, Input.NOT_QUORATE): (Phase.STOPPED, Action.NOTHING),
     (Phase.WAITING, Input.QUORATE): (Phase.RUNNING, Action.REPLY),

@@ -65,6 +65,28 @@ def test_a_hung_program_is_warned_then_killed_then_started_again_with_its_data()
     assert status == 7
 
 
+def test_a_heartbeat_from_a_handler_that_interrupts_stop_does_no_harm() -> None:
+    lines, status = run("""
+        sam = Sam()
+        sam.initialize(10000, Policy.QUIT)
+        sam.register()
+        signal.signal(signal.SIGUSR1, lambda *_: sam.hc_send())
+        reply = sam._program._reply
+
+        def interrupted():
+            signal.raise_signal(signal.SIGUSR1)
+            return reply()
+
+        sam.start()
+        sam._program._reply = interrupted
+        sam.stop()
+        sam._program._reply = reply
+        sam.data_store(b"the supervisor has heard all of it")
+        say("well")
+    """)
+    assert (lines, status) == (["well"], 0)
+
+
 def test_the_warning_signal_can_be_chosen_before_and_after_registration() -> None:
     lines, _ = run("""
         sam = Sam()
