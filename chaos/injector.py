@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import os
@@ -10,14 +9,13 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from chaos.crowd import Crowd, Member
 from chaos.plan import Fault, Kind
-from tests.lab import DEADLINE, Lab, Node, execute
+from tests.daemon_processes import family
+from tests.lab import DEADLINE, Lab
 
-TITLE: Final = "corosyncd: "
 """What the command lines of our daemon's processes begin with."""
 GAVE_UP: Final = 15
 """Exit status of a node that an engine's deaths have ended."""
@@ -27,17 +25,6 @@ deaths of its own where a loaded machine keeps a successor from being ready in t
 READY_SECONDS: Final = 20.0
 """A daemon that is told to end before it listens to signals ends by the signal, having done nothing yet."""
 RESTART_AFTER_END_SECONDS: Final = 1.0
-
-
-def family(node: Node) -> dict[int, str]:
-    """Pid and title of our daemon's processes that live in a node."""
-    found = {}
-    for pid in map(int, execute("ip", "netns", "pids", node.namespace).stdout.split()):
-        with contextlib.suppress(OSError):
-            title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            if title.startswith(TITLE):
-                found[pid] = title.removeprefix(TITLE)
-    return found
 
 
 class Injector:

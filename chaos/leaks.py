@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from chaos.injector import family
+from tests.daemon_processes import family
 from tests.lab import Node
 
 DESCRIPTORS_GROWTH: Final = 4

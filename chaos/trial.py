@@ -15,7 +15,7 @@ from typing import Final
 
 from chaos import excuses, judgement
 from chaos.crowd import KINDS, Crowd, Member
-from chaos.injector import Injector, family
+from chaos.injector import Injector
 from chaos.leaks import Ledger, left_in_shared_memory
 from chaos.plan import Kind, draw
 from chaos.transcripts import Transcript, beliefs
@@ -23,6 +23,7 @@ from corosyncsim.checkers.quorum import Belief
 from corosyncsim.checkers.violation import Violation
 from corosyncsim.history import Quiet
 from corosyncsim.overlap import longest_overlap
+from tests.daemon_processes import family
 from tests.interop.transcripts import compile_participant
 from tests.lab import CHECKOUT, Lab, Node
 

@@ -19,9 +19,9 @@ import pytest
 
 from coroipc.errors import LibraryError, TryAgain
 from libquorum import NodeListNotification, Quorum, QuorumNotification, Track
+from tests.daemon_processes import engine, family
 from tests.engine_calls import LIBRARIES, RETURN_SECONDS, answered
 from tests.interop.clients import Clients
-from tests.interop.processes import engine, family
 from tests.interop.transcripts import MEMBERS, Member, left_of
 from tests.lab import DEADLINE, Lab, LabError, Node, wait_until
 
@@ -301,8 +301,8 @@ def test_nothing_of_a_killed_executive_lives_on_and_its_next_start_sweeps_what_i
     ours: Node, members: list[Member], clients: Clients
 ) -> None:
     pids = family(ours)
-    assert "corosyncd: executive" in pids.values()
-    assert "corosyncd: cpg" in pids.values()
+    assert "executive" in pids.values()
+    assert "cpg" in pids.values()
     ours.kill(signal.SIGKILL)
     wait_until(lambda: not family(ours), "the end of its processes", DEADLINE, lambda: str(family(ours)))
     kept = [member for member in members if member.node is not ours]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.daemon_processes import family
 from tests.lab import CHECKOUT, Lab, Node, execute, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
@@ -44,18 +45,8 @@ class Usage(NamedTuple):
     """Anonymous bytes: all but files and shared memory."""
 
 
-def pids(node: Node) -> dict[int, str]:
-    """The daemon's processes by their titles."""
-    found = {}
-    for pid in map(int, execute("ip", "netns", "pids", node.namespace).stdout.split()):
-        title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-        if title.startswith("corosyncd: ") or "corosyncd.log" in title:
-            found[pid] = title
-    return found
-
-
 def usage(node: Node) -> Usage:
-    names = pids(node)
+    names = family(node)
     descriptors = {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in names}
     memory = {}
     for pid in names:
@@ -73,7 +64,7 @@ def at_rest(node: Node) -> Usage:
 
 def engine(node: Node, name: str) -> int:
     """The pid of an engine."""
-    return next(pid for pid, title in pids(node).items() if title == f"corosyncd: {name}")
+    return next(pid for pid, role in family(node).items() if role == name)
 
 
 def connection_folders(node: Node) -> list[str]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import pytest
 
 from coroipc.errors import Status
+from tests.daemon_processes import engine
 from tests.interop.clients import NODES
 from tests.interop.pacemaker import Pacemaker, missing_packages
-from tests.interop.processes import engine
 from tests.lab import Lab, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
