@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corosyncd.daemon import process
-from corosyncd.totem.membership import RING_SEQUENCE_STEP
-from corosyncd.totem.wire import MAXIMUM_JOIN_SEQUENCE
+from corosyncd.totem.membership import BELIEVED_SEQUENCE, LONGEST_LEAP
 
 
 class StoreError(Exception):
@@ -60,8 +59,8 @@ class Stored:
 def ring_sequence(state_directory: Path, node_id: int) -> Stored:
     """The sequence number of the node's last ring."""
     path = state_directory / f"ringid_{node_id}"
-    # With a higher one nobody would believe this node's joins, itself included.
-    return Stored("ring id", path, struct.Struct("=Q"), MAXIMUM_JOIN_SEQUENCE - RING_SEQUENCE_STEP)
+    # With a higher one no other node's ring would be in this one's reach.
+    return Stored("ring id", path, struct.Struct("=Q"), BELIEVED_SEQUENCE + LONGEST_LEAP)
 
 
 def highest_expected_votes(state_directory: Path) -> Stored:

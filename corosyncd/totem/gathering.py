@@ -11,7 +11,7 @@ from corosyncd.totem import victims
 from corosyncd.totem.core import Core, State
 from corosyncd.totem.events import RingId
 from corosyncd.totem.forming import enter_commit
-from corosyncd.totem.membership import BELIEVED_SEQUENCE, GatherReason, Verdict
+from corosyncd.totem.membership import GatherReason, Verdict
 from corosyncd.totem.sequence import MASK
 from corosyncd.totem.timers import STOPPED
 from corosyncd.totem.wire import (
@@ -98,7 +98,7 @@ def _join(core: Core, frame: bytes, swapped: bool, now: float) -> MembJoin | Non
     if core.drop_joins:
         core.statistics.drop(Reason.STALE_JOIN)
         return None
-    core.membership.hear(min(join.ring_seq, BELIEVED_SEQUENCE))
+    core.membership.hear(join.ring_seq)
     core.diagnosis.joined(join.system_from, now)
     if join.nodeid and join.system_from in join.failed and join.system_from != core.node_id:
         core.diagnosis.failed_to_receive(join.system_from, now)

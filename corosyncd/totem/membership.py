@@ -16,10 +16,9 @@ from corosyncd.totem.wire import MAXIMUM_NODES, CommitEntry, CommitToken, MembJo
 RING_SEQUENCE_STEP = 4
 """How far a new ring's sequence number lies above the highest that anybody has heard of."""
 BELIEVED_SEQUENCE = 1 << 62
-"""No join makes the next ring's number higher than this and one step, for the field is finite. Above it rings count on by their
-own numbers: a node with a higher one than the representative's takes the commit token once his attempts have passed it."""
 LONGEST_LEAP = 1 << 32
-"""Nor does a commit token leap farther above it, or above the rings of this node."""
+"""The field for a ring's number is finite, and whoever forges one must not use it up: above ``BELIEVED_SEQUENCE`` a frame makes
+the next ring's number higher by this at most. Rings in earnest never lie so far apart."""
 _EMPTY_ENTRY = CommitEntry(0, 0, 0, 0, 0)
 
 
@@ -93,7 +92,10 @@ class Membership:
 
     def hear(self, ring_sequence: int) -> None:
         """Rings of the future must be numbered above this one."""
-        self.ring_sequence_max = max(self.ring_sequence_max, ring_sequence)
+        self.ring_sequence_max = max(self.ring_sequence_max, min(ring_sequence, self._reach()))
+
+    def _reach(self) -> int:
+        return max(self.ring_sequence_max, BELIEVED_SEQUENCE) + LONGEST_LEAP
 
     def candidates(self) -> tuple[int, ...]:
         """The nodes of the ring that my sets ask for, ascending; the first is its representative."""
@@ -186,7 +188,7 @@ class Membership:
         return (
             token.addresses == self.candidates()
             and token.ring_representative == token.addresses[0]
-            and ring_id.sequence < token.ring_sequence <= max(self.ring_sequence_max, BELIEVED_SEQUENCE) + LONGEST_LEAP
+            and ring_id.sequence < token.ring_sequence <= self._reach()
             and token.memb_index < len(token.addresses)
             and token.addresses[token.memb_index] == self.node_id
         )

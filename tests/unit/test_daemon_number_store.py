@@ -25,7 +25,7 @@ def test_a_file_of_another_length_counts_as_zero(tmp_path: Path, content: bytes)
     assert stored.path.read_bytes() == bytes(4)
 
 
-@pytest.mark.parametrize("number", [(1 << 64) - 1, 1 << 63, 1 << 62])
+@pytest.mark.parametrize("number", [(1 << 64) - 1, 1 << 63, (1 << 62) + (1 << 33)])
 def test_a_ring_id_that_no_ring_can_follow_is_refused_by_name(tmp_path: Path, number: int) -> None:
     stored = ring_sequence(tmp_path, 7)
     stored.path.write_bytes(struct.pack("=Q", number))

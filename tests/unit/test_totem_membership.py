@@ -263,6 +263,15 @@ def test_a_forged_ring_number_does_not_keep_rings_from_forming(number: int) -> N
         cluster.run_until(lambda: cluster.formed((1, 2, 3)))
 
 
+def test_a_node_with_the_highest_number_that_can_be_stored_meets_others() -> None:
+    cluster = Cluster(3)
+    cluster[2].stored = (1 << 62) + (1 << 32)
+    cluster.start((1, 3))
+    cluster.run_until(lambda: cluster.formed((1, 3)))
+    cluster.restart(2)
+    cluster.run_until(lambda: cluster.formed((1, 2, 3)))
+
+
 def test_a_commit_token_with_a_number_out_of_reach_is_refused() -> None:
     mine = Membership(1, 1)
     mine.restart()
