@@ -181,6 +181,9 @@ class LoneEngine:
         """See corosyncd.engines.host.Programs, here and below."""
         self.responses.append(response)
 
+    def count_refusal(self, client: Client, status: int) -> None:
+        pass
+
     def notify(self, client: Client, event: bytes) -> None:
         self.events.append(event)
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from coroipc.errors import NotSupported
+from coroipc.errors import NotSupported, Status
 from coroipc.map_values import ValueType
 from coroipc.server.connection import Connection
 from coroipc.server.outbox import OVERFLOW_LIMIT
@@ -202,6 +202,15 @@ class IpcPrograms:
                 self._write_events(program)
             program.connection.respond(response)
 
+    def count_refusal(self, client: Client, status: int) -> None:
+        """See Programs."""
+        program = self._programs.get(client.identifier)
+        if program is not None:
+            if status == Status.TRY_AGAIN:
+                program.connection.overload += 1
+            else:
+                program.connection.invalid_request += 1
+
     def notify(self, client: Client, event: bytes) -> None:
         """See Programs."""
         program = self._programs.get(client.identifier)
@@ -301,6 +310,9 @@ class NoPrograms:
     """The ``Programs`` of an engine without requests: nobody connects."""
 
     def respond(self, client: Client, response: bytes) -> None:
+        """There is no client."""
+
+    def count_refusal(self, client: Client, status: int) -> None:
         """There is no client."""
 
     def notify(self, client: Client, event: bytes) -> None:

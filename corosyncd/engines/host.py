@@ -53,6 +53,9 @@ class Programs(Protocol):
     def respond(self, client: Client, response: bytes) -> None:
         """Write the response to the client's outstanding request."""
 
+    def count_refusal(self, client: Client, status: int) -> None:
+        """Count a request that the engine does not see: TRY_AGAIN is overload, everything else an invalid request."""
+
     def notify(self, client: Client, event: bytes) -> None:
         """Queue an event for the client."""
 
@@ -210,9 +213,11 @@ class EngineHost:
         elif verdict is Verdict.WAIT:
             return False
         elif verdict is Verdict.DROP:
+            self._programs.count_refusal(client, Status.INVALID_PARAM)
             self._log("warning", f"request {request} of process {client.pid} is too long ({len(message)} bytes): dropped")
         else:
             status = Status.TRY_AGAIN if verdict is Verdict.TRY_AGAIN else Status.INVALID_PARAM
+            self._programs.count_refusal(client, status)
             self._programs.respond(client, status_response(0, status))
         return True
 

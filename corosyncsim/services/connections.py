@@ -173,6 +173,9 @@ class Connections:
             self._write_events(connection)
             connection.peer.receive("response", response)
 
+    def count_refusal(self, client: Client, status: int) -> None:
+        """Nobody asks how often."""
+
     def notify(self, client: Client, event: bytes) -> None:
         """Visible at the turn's end."""
         connection = self.open.get(client.identifier)

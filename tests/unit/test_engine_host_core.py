@@ -117,6 +117,7 @@ class FakePrograms:
 
     def __init__(self) -> None:
         self.responses: list[bytes] = []
+        self.refusals: list[int] = []
         self.disconnected: list[tuple[int, str]] = []
         self.gates: list[int] = []
         self.accepting: list[bool] = []
@@ -124,6 +125,9 @@ class FakePrograms:
 
     def respond(self, client: Client, response: bytes) -> None:
         self.responses.append(response)
+
+    def count_refusal(self, client: Client, status: int) -> None:
+        self.refusals.append(status)
 
     def notify(self, client: Client, event: bytes) -> None:
         raise AssertionError("the toy engine sends no events")
@@ -323,6 +327,7 @@ def test_a_request_out_of_range_is_answered_invalid_parameter_with_id_0() -> Non
     for number in (-3, 4, 2**31 - 1):
         assert bench.host.serve(CLIENT, request(number))
     assert bench.programs.responses == [struct.pack("=i4xi4xi4x", 0, 24, Status.INVALID_PARAM)] * 3
+    assert bench.programs.refusals == [Status.INVALID_PARAM] * 3
 
 
 def test_requests_that_need_the_ring_are_told_to_try_again_while_synchronising_and_others_are_served() -> None:
@@ -331,6 +336,7 @@ def test_requests_that_need_the_ring_are_told_to_try_again_while_synchronising_a
     assert bench.host.serve(CLIENT, request(1))
     assert bench.host.serve(CLIENT, request(0))
     assert bench.programs.responses == [struct.pack("=i4xi4xi4x", 0, 24, Status.TRY_AGAIN), b"served"]
+    assert bench.programs.refusals == [Status.TRY_AGAIN]
 
 
 def test_an_unanswered_multicast_waits_for_the_round_and_for_room_and_is_never_lost() -> None:

@@ -138,7 +138,11 @@ def test_an_unknown_request_is_an_invalid_parameter_and_a_refused_one_tries_agai
     executive.serve(credit=0)
     with executive.connect() as client:
         assert status_of(client, 6) == (0, Status.INVALID_PARAM)
-        assert status_of(client, TIMER) == (0, Status.TRY_AGAIN)
+        assert [status_of(client, TIMER) for _ in range(2)] == [(0, Status.TRY_AGAIN)] * 2
+        executive.say([ToEngine.STATISTICS_REQUEST, 1])
+        values = executive.expect(ToExecutive.STATISTICS)[1][2]
+        counters = {name.rpartition(".")[2]: int.from_bytes(data, "little") for name, (_, data) in values.items()}
+        assert (counters["invalid_request"], counters["overload"]) == (1, 2)
 
 
 def test_while_synchronising_nothing_is_read_and_multicasts_are_refused_by_the_library(executive: Executive) -> None:
