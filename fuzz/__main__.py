@@ -19,6 +19,7 @@ from fuzz.run import Broken, run, run_one
 from fuzz.targets import SHARES, TARGETS
 
 EXIT_BROKEN = 1
+REASONS_SHOWN = 8
 LARGEST_GUIDED_SEED = (1 << 31) - 1
 
 
@@ -70,9 +71,10 @@ def _mutated(name: str, inputs: int, seed: int, results: Path) -> bool:
         path.write_bytes(broken.data)
         print(f"{name}: {broken}\nrun it again: python -m fuzz --target '{name}' --replay {path}", flush=True)
         return False
-    dropped = ", ".join(f"{count} {reason}" for reason, count in report.dropped.most_common(4))
-    figures = f"longest {report.longest_cpu_seconds * 1000:.0f} ms, grown {report.grown_kib} KiB"
-    print(f"{name}: {report.inputs} inputs in {report.seconds:.0f} s, {figures}; {dropped}", flush=True)
+    dropped = ", ".join(f"{count} {reason}" for reason, count in report.dropped.most_common(REASONS_SHOWN))
+    speed = f"{report.inputs} inputs in {report.seconds:.0f} s ({report.inputs / report.seconds:.0f}/s)"
+    memory = f"grown {report.grown_kib} KiB, peak {report.peak_kib >> 10} MiB"
+    print(f"{name}: {speed}, longest {report.longest_cpu_seconds * 1000:.0f} ms, {memory}; {dropped}", flush=True)
     return True
 
 

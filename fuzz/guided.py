@@ -14,7 +14,9 @@ from fuzz.target import LARGEST_INPUT
 
 SEEDS_EACH = 300
 """Valid inputs that the corpus begins with, evenly spread."""
-INSTRUMENTED = ("corosyncd", "coroipc", "libcpg", "libquorum", "libcmap", "libvotequorum", "libcfg")
+HANG_SECONDS = 60
+"""After which an input that has not ended is a finding."""
+INSTRUMENTED = ("corosyncd", "coroipc", "libcpg", "libquorum", "libcmap", "libvotequorum", "libcfg", "libsam")
 
 
 def main() -> None:
@@ -28,8 +30,9 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(target.seeds[:: max(1, len(target.seeds) // SEEDS_EACH)]):
         (corpus / f"seed-{number}").write_bytes(data)
-    limits = (f"-runs={runs}", f"-seed={seed}", f"-max_len={LARGEST_INPUT}", f"-artifact_prefix={folder}/", "-verbosity=0")
-    atheris.Setup([sys.argv[0], *limits, str(corpus)], lambda data: run_one(target, data) and None)
+    limits = (f"-runs={runs}", f"-seed={seed}", f"-max_len={LARGEST_INPUT}", f"-timeout={HANG_SECONDS}")
+    output = (f"-artifact_prefix={folder}/", "-verbosity=0")
+    atheris.Setup([sys.argv[0], *limits, *output, str(corpus)], lambda data: run_one(target, data) and None)
     atheris.Fuzz()
 
 

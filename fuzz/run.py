@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +26,8 @@ class Report:
     seconds: float
     longest_cpu_seconds: float
     grown_kib: int
+    peak_kib: int
+    """Of the whole process so far."""
     dropped: Counter[str]
 
 
@@ -53,7 +56,8 @@ def run(target: Target, inputs: int, seed: int | str, tick: Callable[[int], None
                 tick(number)
         except Exception as error:
             raise Broken(data, number) from error
-    return Report(inputs, time.perf_counter() - began, longest, grown, target.dropped)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Report(inputs, time.perf_counter() - began, longest, grown, peak, target.dropped)
 
 
 def run_one(target: Target, data: bytes) -> float:

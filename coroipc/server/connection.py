@@ -44,7 +44,10 @@ class Handler(Protocol):
         """Requests in order, whole, at least 16 bytes each; id, size and content are the client's words."""
 
     def touches(self, connection: Connection) -> None:
-        """This client's memory is about to be used: if it has cut its files, the process ends by SIGBUS, and this was why."""
+        """This client's memory is about to be used: if it has cut its files the process ends by SIGBUS, and this was why.
+
+        By SIGABRT, if it has given a semaphore waiters and a kind that do not exist: the C library ends who posts to such a one.
+        """
 
     def slow(self, connection: Connection, queued_bytes: int) -> None:
         """The client does not read its events: so many bytes wait (told at steps)."""

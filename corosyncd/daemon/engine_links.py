@@ -25,6 +25,9 @@ from corosyncd.link.loop import LinkLoop
 from corosyncd.link.outbox import BacklogFull
 from corosyncd.totem.events import RingId
 
+_BY_FOREIGN_MEMORY = frozenset({signal.SIGBUS, signal.SIGABRT})
+"""What the memory of a program can end an engine by: a file that was cut, or a semaphore that the C library gives up at."""
+
 Frames = Callable[[str, list[Frame]], None]
 Death = Callable[[str, str], None]
 Logger = Callable[[str, str, str], None]
@@ -211,7 +214,7 @@ class EngineLinks:
             return f"exit status {report.status}"
         reason = f"killed by {signal.Signals(-report.status).name}"
         pid, uid = child.end.noted
-        if report.status == -signal.SIGBUS and pid:
+        if -report.status in _BY_FOREIGN_MEMORY and pid:
             reason += f" while it used the memory of process {pid} of user {uid}"
             if uid not in (0, os.getuid()):
                 self._refused_users.add(uid)

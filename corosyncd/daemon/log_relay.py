@@ -60,11 +60,12 @@ def read_lines(sock: socket.socket) -> list[tuple[str, str]] | None:
             return lines or None
         if not datagram:
             return lines or None
-        lines.append(_parse(datagram))
+        lines.append(parse_line(datagram))
     return lines
 
 
-def _parse(datagram: bytes) -> tuple[str, str]:
+def parse_line(datagram: bytes) -> tuple[str, str]:
+    """Level and text of a datagram; one that holds no line becomes a warning that says so."""
     try:
         level, text = unpackb(datagram, unicode_errors="surrogateescape")
     except (ValueError, TypeError):

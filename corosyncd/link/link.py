@@ -181,7 +181,7 @@ class LinkEnd:
             self.peer_gone = True
 
     def note(self, pid: int, uid: int) -> None:
-        """An engine notes whose memory it is about to touch (0, 0: nobody's): a client can make that kill it (SIGBUS)."""
+        """An engine notes whose memory it is about to touch (0, 0: nobody's): a client can make that kill it."""
         notes = self._notes
         notes[_NOTED_PID] = pid
         notes[_NOTED_UID] = uid

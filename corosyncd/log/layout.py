@@ -26,6 +26,7 @@ MAXIMUM_LINES = 200
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Control characters could forge lines or drive a terminal.
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A)}
+_ONE_LINE = _VISIBLE | {0x0A: "\\x0a"}
 
 
 class Target(Enum):
@@ -58,7 +59,7 @@ def stock_renderer(settings: Settings, host: str) -> Render:
 
     def head(record: Record, target: Target) -> str:
         word = f"{WORDS[record.priority]:<{PRIORITY_WIDTH}}"
-        subsystem = f"[{record.subsystem[:SUBSYSTEM_WIDTH]:<{SUBSYSTEM_WIDTH}}]"
+        subsystem = f"[{record.subsystem[:SUBSYSTEM_WIDTH].translate(_ONE_LINE):<{SUBSYSTEM_WIDTH}}]"
         stamped = settings.timestamp != "off"
         if target is Target.SYSLOG:
             return f"{PROGRAM}[{record.pid}]: {'  ' if stamped else ' '}{subsystem}{_where(record.where, settings)}"

@@ -14,6 +14,8 @@ MAXIMUM_TEXT = 16 * 1024
 """Characters of a record, a traceback included; longer ones are cut."""
 MAXIMUM_FIELDS = 32
 MAXIMUM_DATAGRAM = 256 * 1024
+LATEST_SECONDS = 253_402_300_799
+"""The end of the year 9999: later ones have no date."""
 
 _RECORD, _SETTINGS, _REOPEN = 0, 1, 2
 
@@ -86,7 +88,9 @@ def parse(datagram: bytes) -> Message:
         if kind == _SETTINGS:
             return Settings.from_document(body)
         pid, seconds, subsystem, priority, text, fields, where = body
-        Priority(priority)
-        return Record(pid, float(seconds), str(subsystem), priority, str(text), dict(fields), Where(*where) if where else None)
-    except (TypeError, KeyError, AttributeError) as error:
+        if not 0 <= seconds <= LATEST_SECONDS:
+            raise ValueError(f"not a time: {seconds}")
+        fields = {str(name): _plain(value) for name, value in fields.items()}
+        return Record(int(pid), seconds, str(subsystem), Priority(priority), str(text), fields, Where(*where) if where else None)
+    except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a log record: {error}") from error

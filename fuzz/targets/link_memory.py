@@ -6,6 +6,7 @@ Claims: only LinkBroken escapes, whereupon the driver ends the engine (or the en
 from __future__ import annotations
 
 import ctypes
+import re
 from collections import Counter
 from contextlib import suppress
 from typing import Any, Final
@@ -64,7 +65,7 @@ class LinkMemoryTarget:
                     case kind, rest:
                         _speak(ours if kind == b"\4" else other, rest)
             except LinkBroken as error:
-                self.dropped[str(error).split(":")[0].rstrip("0123456789 ").split(" in a ring")[0]] += 1
+                self.dropped[re.sub(r" at word.*| [0-9]+ .*|:.*", "", str(error))] += 1
                 return
 
 

@@ -46,7 +46,7 @@ class RequestsTarget:
         self.seeds = []
         for number, engine in enumerate(ENGINES):
             for first, second, body in product(range(engine.description.requests), (0, 2, 7), BODIES):
-                self.seeds.append(bytes((number,)) + joined((_request(first, body), _request(second, body))))
+                self.seeds.append(bytes((number,)) + joined((as_request(first, body), as_request(second, body))))
 
     def run(self, data: bytes) -> None:
         """One run of requests."""
@@ -77,5 +77,6 @@ def _word(status: int) -> str:
     return Status(status).name.lower()
 
 
-def _request(identifier: int, body: bytes) -> bytes:
+def as_request(identifier: int, body: bytes) -> bytes:
+    """A request with that id."""
     return HEADER.pack(identifier, HEADER.size + len(body)) + body

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-from coroipc.ringbuffer import HEADER_SIZE, SEMAPHORE_OFFSET, RingBuffer, RingCorrupt
+from coroipc.ringbuffer import HEADER_SIZE, REFERENCE_COUNT, SEMAPHORE_OFFSET, USER_WORD, RingBuffer, RingCorrupt
 from coroipc.semaphores import ProcessSharedSemaphore
 from fuzz.pieces import cut, joined
 from fuzz.target import claim
@@ -19,8 +19,11 @@ DATA_BYTES: Final = 4096
 WORDS: Final = DATA_BYTES // 4
 STEPS_EACH: Final = 12
 LIES: Final = (0, 7, WORDS, 0x7FFFFFFF, 0x80000000)
-HEADER_WORDS: Final = (0, 1, 2, *range(SEMAPHORE_OFFSET // 4, HEADER_SIZE // 4))
-"""Those that mean something: pointers, word count, semaphore, user word."""
+HEADER_WORDS: Final = (0, 1, 2, REFERENCE_COUNT, SEMAPHORE_OFFSET // 4, USER_WORD)
+"""Those that mean something: pointers, word count, reference count, the semaphore's value, user word.
+
+Not the semaphore's inner words, by which the C library ends the process: docs/architecture.md, "When something dies".
+"""
 
 
 class RingsTarget:
@@ -29,7 +32,7 @@ class RingsTarget:
     def __init__(self) -> None:
         self.dropped: Counter[str] = Counter()
         steps = [b"\0" + bytes(range(size)) for size in (1, 16, 100)]
-        lies = [bytes((1, place)) + value.to_bytes(4, "little") for place in range(12) for value in LIES]
+        lies = [bytes((1, place)) + value.to_bytes(4, "little") for place in range(9) for value in LIES]
         self.seeds = [joined([*steps, lie, *then]) for lie in lies for then in ((b"\2\x40", b"\4"), (b"\3", steps[1], b"\2\4"))]
 
     def run(self, data: bytes) -> None:

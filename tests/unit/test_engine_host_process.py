@@ -14,6 +14,7 @@ import pytest
 from coroipc import messages
 from coroipc.caller import BlockingCaller
 from coroipc.errors import LibraryError, Status, TryAgain
+from coroipc.ringbuffer import SEMAPHORE_OFFSET
 from coroipc.server import files
 from corosyncd.daemon.fork_server import EXIT_ENGINE_FAILED, Exited, ForkServer, Spawned
 from corosyncd.engines.engine import MulticastClass
@@ -249,8 +250,20 @@ def test_a_killed_engine_is_noticed_at_once_and_its_clients_get_a_library_error(
         executive.wait_for_end()
 
 
+def truncate(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+def spoil_semaphore(file: Path) -> None:
+    """Its waiters and its kind (sem_t of glibc): who posts asks the kernel for what it does not know."""
+    if file.name.endswith("-header"):
+        with file.open("r+b") as header:
+            header.seek(SEMAPHORE_OFFSET + 4)
+            header.write(struct.pack("=II", 1, 0x7F))
+
+
 class Saboteur:
-    """A process that attaches, cuts the files that it shares with the engine when told to, and touches them no more."""
+    """A process that attaches, cuts or spoils the files that it shares with the engine when told to, and touches them no more."""
 
     def __init__(self, executive: Executive) -> None:
         ours, theirs = socket.socketpair()
@@ -262,11 +275,11 @@ class Saboteur:
                 caller = executive.connect()
                 echo(caller)
                 theirs.send(b"attached")
-                theirs.recv(3)
+                harm = truncate if theirs.recv(3) == b"cut" else spoil_semaphore
                 for folder in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*"):
                     for file in folder.iterdir():
-                        os.truncate(file, 0)
-                theirs.send(b"cut")
+                        harm(file)
+                theirs.send(b"done")
                 if theirs.recv(1):
                     os.write(caller.fileno(), b"!")  # Says that there is a request.
                     theirs.recv(1)
@@ -275,9 +288,9 @@ class Saboteur:
         theirs.close()
         assert self.control.recv(8) == b"attached"
 
-    def cut(self) -> None:
-        self.control.send(b"cut")
-        assert self.control.recv(3) == b"cut"
+    def harm(self, how: bytes) -> None:
+        self.control.send(how)
+        assert self.control.recv(4) == b"done"
 
     def end(self) -> None:
         self.control.close()
@@ -307,13 +320,33 @@ def test_a_program_that_cuts_its_files_kills_the_engine_and_is_the_one_that_was_
         try:
             with executive.connect() as bystander:
                 echo(bystander)  # The engine has finished with the saboteur's request by then,
-                saboteur.cut()
+                saboteur.harm(b"cut")
                 echo(bystander)  # and used somebody else's memory last.
                 touch(executive, saboteur)
                 executive.wait_for_end()
         finally:
             saboteur.end()
         assert reports(fork_server, 1) == [Exited("toy", spawned.pid, -signal.SIGBUS)]
+        assert executive.end.noted == (saboteur.pid, os.getuid())
+    finally:
+        executive.close()
+        files.sweep(lambda pid: pid == spawned.pid)
+
+
+def test_a_program_that_spoils_its_semaphores_kills_the_engine_and_is_the_one_that_was_noted(fork_server: ForkServer) -> None:
+    executive = Executive(fork_server)
+    (spawned,) = reports(fork_server, 1)
+    assert isinstance(spawned, Spawned)
+    try:
+        executive.serve()
+        saboteur = Saboteur(executive)
+        try:
+            saboteur.harm(b"bad")
+            executive.deliver(b"event")
+            executive.wait_for_end()
+        finally:
+            saboteur.end()
+        assert reports(fork_server, 1) == [Exited("toy", spawned.pid, -signal.SIGABRT)]
         assert executive.end.noted == (saboteur.pid, os.getuid())
     finally:
         executive.close()
