@@ -107,6 +107,8 @@ class Boot:
         assert outcome.local is not None
         self._local: dict[str, Any] = outcome.local
         self._node_id: int = self._local["node_id"]
+        self._addresses = _addresses(outcome)
+        """Of the present node list; the executive looks here, too."""
         self._stack = ExitStack()
         self._logging = False
         self._reload_task: asyncio.Task[None] | None = None
@@ -163,13 +165,12 @@ class Boot:
         space = self._key_space(dict(parameters.published))
         if votes_store is not None:
             space.set(EXPECTED_VOTES_BARRIER, uint32(highest_votes), client=False)
-        addresses = {node["node_id"]: node["address"] for node in self._outcome.nodes}
         executive = Executive(
             self._node_id,
             ring,
             space,
             [EngineRecord(name, policy) for name, _path, _sub, _ipc, policy in engines],
-            addresses,
+            self._addresses,
             lambda: self._own_statistics(ring, transport, delays, loop.time()),
             parameters.token_retransmit / 4,
             parameters.token,
@@ -187,7 +188,7 @@ class Boot:
             links=links,
             priority=priority,
             log=write,
-            reload=lambda answer: self._reload(loop, executive, answer),
+            reload=lambda answer: self._reload(loop, executive, transport, answer),
             reopen_logs=producer.reopen,
             apply_settings=lambda keys: self._apply_settings(ring, keys),
             delays=delays,
@@ -271,17 +272,16 @@ class Boot:
             raise StartError(message, EXIT_RUNNING) from error
 
     def _transport(self) -> UdpuTransport:
-        members = {node["node_id"]: node["address"] for node in self._outcome.nodes}
         keys = dict(self._outcome.keys)
         unlisted = keys.get("totem.block_unlisted_ips")
         block = unlisted is None or unlisted.python() != "no"
-        return UdpuTransport(self._node_id, members, self._local["port"], block_unlisted=block)
+        return UdpuTransport(self._node_id, self._addresses, self._local["port"], block_unlisted=block)
 
     def _announce(self, log: Callable[[str, str, str], None]) -> None:
         log("TOTEM", "notice", "Initializing transport (UDP/IP Unicast).")
         log("TOTEM", "notice", f"The network interface [{self._local['address']}] is now up.")
-        for node in self._outcome.nodes:
-            log("TOTEM", "notice", f"adding new UDPU member {{{node['address']}}}")
+        for address in self._addresses.values():
+            log("TOTEM", "notice", f"adding new UDPU member {{{address}}}")
 
     def _key_space(self, published: dict[str, int]) -> KeySpace:
         with_votes = self._settings["quorum_provider"] == "corosync_votequorum"
@@ -303,20 +303,51 @@ class Boot:
         links = link_keys(ring.broken_pairs(now))
         return ring_keys(ring.statistics, 1) | links | transport_keys(transport.counters) | delays.keys()
 
-    def _reload(self, loop: asyncio.AbstractEventLoop, executive: Executive, answer: Callable[[int], None]) -> None:
+    def _reload(
+        self, loop: asyncio.AbstractEventLoop, executive: Executive, transport: UdpuTransport, answer: Callable[[int], None]
+    ) -> None:
         """Read the file again in a helper; the keys are applied whole or not at all."""
 
         async def read() -> None:
             outcome = await run_beside(str(self._config_file), self._strict, str(self._node_id))
-            for problem in outcome.errors:
+            problems = [str(problem) for problem in outcome.errors] or self._take_nodes(_addresses(outcome), transport)
+            for problem in problems:
                 producer.write("CFG", "error", f"Unable to reload config file: {problem}")
-            if not outcome.errors:
+            if not problems:
                 self._settings = outcome.settings
                 executive.apply_configuration(outcome.keys, loop.time())
-            answer(STATUS_INVALID_PARAM if outcome.errors else STATUS_OK)
+            answer(STATUS_INVALID_PARAM if problems else STATUS_OK)
 
         self._reload_task = loop.create_task(read())
         self._reload_task.add_done_callback(lambda task: task.result())
+
+    def _take_nodes(self, wanted: dict[int, str], transport: UdpuTransport) -> list[str]:
+        """Let nodes of another node list in, and those that it lacks out. What is against it: no node may move, as in stock."""
+        known = self._addresses
+        moved = [
+            f"new config has different address for link 0 (addr changed from {known[node]} to {address}). Internal value was NOT "
+            "changed."
+            for node, address in wanted.items()
+            if known.get(node, address) != address
+        ]
+        if moved:
+            return moved
+        try:
+            transport.set_members(wanted)
+        except BindError as error:
+            return [str(error)]
+        for node in wanted.keys() - known.keys():
+            producer.write("TOTEM", "notice", f"adding new UDPU member {{{wanted[node]}}}")
+        for node in known.keys() - wanted.keys():
+            producer.write("TOTEM", "notice", f"removing UDPU member {{{known[node]}}}")
+        known.clear()
+        known.update(wanted)
+        return []
+
+
+def _addresses(outcome: Outcome) -> dict[int, str]:
+    """Node id to address."""
+    return {node["node_id"]: node["address"] for node in outcome.nodes}
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -90,7 +90,7 @@ class Node:
         self._timer_at = 0.0
         self._status: int | None = None
         transport = parts.transport
-        self._surroundings = Surroundings(parts.ring, transport.counters, transport.node_ids, transport.port)
+        self._surroundings = Surroundings(parts.ring, transport.counters, lambda: transport.node_ids, transport.port)
         self._pause_limit = parts.ring.parameters.token * PAUSE_FRACTION
         self._reading = False
         self._alive_at = loop.time()

@@ -5,7 +5,7 @@ Only looks and warns; how often a warning is told, the ring's ``Diagnosis`` deci
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from corosyncd.totem.events import Configuration, ConfigurationKind
@@ -21,11 +21,11 @@ class Surroundings:
 
     __slots__ = ("_alone_since", "_counters", "_listed", "_node_id", "_port", "_ring", "_strangers", "_unsent")
 
-    def __init__(self, ring: Ring, counters: Counters, listed: Collection[int], port: int) -> None:
-        """``listed``: the node ids of the node list; ``port``: the ring's UDP port."""
+    def __init__(self, ring: Ring, counters: Counters, listed: Callable[[], Collection[int]], port: int) -> None:
+        """``listed``: the node ids of the present node list; ``port``: the ring's UDP port."""
         self._ring = ring
         self._counters = counters
-        self._listed = frozenset(listed)
+        self._listed = listed
         self._port = port
         self._node_id = ring.node_id
         self._strangers = 0
@@ -37,14 +37,15 @@ class Surroundings:
         if configuration.kind is not ConfigurationKind.REGULAR:
             return
         members = configuration.members
-        strangers = sorted(set(members) - self._listed)
+        listed = self._listed()
+        strangers = sorted(set(members).difference(listed))
         if strangers:
             text = (
                 f"The ring has members that this node's node list lacks: {_numbers(strangers)}. Nothing is sent to them from "
                 "here, so the ring will break. The node lists differ: give all nodes the same one, and reload."
             )
             self._ring.warn("unlisted members", text, now)
-        alone = len(members) == 1 and len(self._listed) > 1
+        alone = len(members) == 1 and len(listed) > 1
         self._alone_since = (self._alone_since if self._alone_since is not None else now) if alone else None
 
     def look(self, now: float) -> None:
@@ -67,7 +68,7 @@ class Surroundings:
             )
             self._ring.warn("unsent", text, now)
         if self._alone_since is not None and now - self._alone_since >= LONELY:
-            others = sorted(self._listed - {self._node_id})
+            others = sorted(set(self._listed()) - {self._node_id})
             text = (
                 f"Node {self._node_id} (this one) has been alone for {now - self._alone_since:.0f} s: no ring with "
                 f"{_numbers(others)}. See that they run, that firewalls let UDP port {self._port} pass both ways, and that the "

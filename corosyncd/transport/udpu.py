@@ -110,10 +110,11 @@ class UdpuTransport:
     def __init__(self, node_id: int, members: Mapping[int, str], port: int, *, block_unlisted: bool = True) -> None:
         """Opens and binds the sockets. Raises BindError."""
         self.counters = Counters()
+        self._node_id = node_id
         self._own = members[node_id]
         self._port = port
         self._family = socket.AF_INET6 if ":" in self._own else socket.AF_INET
-        self._listed = {self._canonical(address) for address in members.values()} if block_unlisted else None
+        self._block_unlisted = block_unlisted
         self._largest_segment = 1452 if self._family == socket.AF_INET6 else 1472
         self._buffer = bytearray(LARGEST_DATAGRAM)
         self._view = memoryview(self._buffer)
@@ -121,27 +122,54 @@ class UdpuTransport:
         self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, SOCKET_PRIORITY)
         self._accept_trains()
         self._peers: dict[int, socket.socket] = {}
-        self._owners = {socket.inet_pton(self._family, address): peer for peer, address in members.items()}
         self._by_descriptor: dict[int, int] = {}
         self._errors = select.epoll()
         self._unconnected: dict[socket.socket, str] = {}
         """Peers that no route leads to yet: tried again with every send."""
         try:
-            for peer, address in members.items():
-                if peer != node_id:
-                    sock = self._peers[peer] = self._open(0)
-                    self._unconnected[sock] = address
-                    self._watch_errors(peer, sock)
+            self.set_members(members)
         except BindError:
             self.close()
             raise
+
+    def set_members(self, members: Mapping[int, str]) -> None:
+        """Another node list: sockets for who is new, none for who is gone; whoever stays keeps its address and its socket.
+
+        Raises BindError where there is no socket to be had; then the old list is in force.
+        """
+        fresh: dict[int, socket.socket] = {}
+        try:
+            for peer in members:
+                if peer != self._node_id and peer not in self._peers:
+                    fresh[peer] = self._open(0)
+        except BindError:
+            for sock in fresh.values():
+                sock.close()
+            raise
+        for peer in self._peers.keys() - members.keys():
+            sock = self._peers.pop(peer)
+            self._errors.unregister(sock)
+            del self._by_descriptor[sock.fileno()]
+            self._unconnected.pop(sock, None)
+            sock.close()
+        for peer, sock in fresh.items():
+            self._peers[peer] = sock
+            self._unconnected[sock] = members[peer]
+            self._watch_errors(peer, sock)
+        self._list(members)
         self._connect()
 
-    def _canonical(self, address: str) -> str:
-        return socket.inet_ntop(self._family, socket.inet_pton(self._family, address))
+    def _list(self, members: Mapping[int, str]) -> None:
+        """Whom datagrams may come from, and whose host an address is."""
+        self._owners = {socket.inet_pton(self._family, address): peer for peer, address in members.items()}
+        self._node_ids = frozenset(members)
+        self._listed = {socket.inet_ntop(self._family, address) for address in self._owners} if self._block_unlisted else None
 
     def _open(self, port: int) -> socket.socket:
-        sock = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            sock = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            raise BindError(f"cannot open a socket for UDP {self._own}: {error.strerror}") from error
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
@@ -172,9 +200,9 @@ class UdpuTransport:
             pass  # an old kernel: datagrams come one by one
 
     @property
-    def node_ids(self) -> set[int]:
+    def node_ids(self) -> frozenset[int]:
         """The nodes of the node list, this one among them."""
-        return set(self._owners.values())
+        return self._node_ids
 
     @property
     def port(self) -> int:

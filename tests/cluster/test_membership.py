@@ -6,9 +6,13 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
+from coroipc.errors import InvalidParameter
+from libcfg import Cfg
+from libcmap import Cmap
 from libvotequorum import InfoFlag, Votequorum
 from tests.cluster.harness import Cluster, Node
 
@@ -96,3 +100,46 @@ def test_a_majority_that_waits_for_all_gets_quorum_with_the_last_node_and_keeps_
         cluster[3].wait_ready()
         cluster[3].stop()
         cluster[1].wait_members({1, 2}, quorate=True)
+
+
+def test_a_reload_takes_nodes_in_and_out_and_moves_none() -> None:
+    with Cluster(3, start=False, totem=TOKEN) as cluster:
+        entries = cluster.configuration(cluster[1])["nodelist"]["node"]
+        old = (cluster[1], cluster[2])
+
+        def write(*listed: dict[str, Any]) -> None:
+            for node in old:
+                cluster.configure(node, nodelist={"node": list(listed)})
+
+        def reload() -> None:
+            for node in old:
+                with node.connect(Cfg) as cfg:
+                    cfg.reload_configuration()
+
+        write(*entries[:2])
+        for node in old:
+            node.start()
+        for node in old:
+            node.wait_ready()
+            node.wait_members({1, 2}, quorate=True)
+        write(*entries)
+        reload()
+        cluster[3].start()
+        cluster[3].wait_ready()
+        for node in cluster:
+            node.wait_members({1, 2, 3}, quorate=True)
+        with cluster[1].connect(Cmap) as cmap:
+            assert cmap.get("runtime.members.3.ip") == f"r(0) ip({cluster[3].address}) "
+        cluster[3].stop()
+        write(*entries[:2])
+        reload()
+        cluster[3].start()
+        for node in old:
+            node.wait_logged(f"Datagrams from {cluster[3].address} are dropped")
+            node.wait_members({1, 2}, quorate=True)
+        write(entries[0], {**entries[1], "ring0_addr": "127.0.0.77"})
+        with cluster[1].connect(Cfg) as cfg, pytest.raises(InvalidParameter):
+            cfg.reload_configuration()
+        with cluster[1].connect(Cmap) as cmap:
+            assert cmap.get("nodelist.node.1.ring0_addr") == cluster[2].address
+        assert cluster[1].logged("new config has different address for link 0 (addr changed from 127.0.0.2 to 127.0.0.77)")

@@ -147,7 +147,7 @@ def surroundings(*listed: int) -> tuple[Surroundings, Counters, Callable[[], lis
     cluster = Cluster(1)
     ring, counters = cluster[1].ring, Counters()
     return (
-        Surroundings(ring, counters, listed, 5405),
+        Surroundings(ring, counters, lambda: listed, 5405),
         counters,
         lambda: [output.text for output in ring.outputs() if isinstance(output, Notice)],
     )

@@ -217,3 +217,49 @@ def test_only_a_closed_port_counts_and_the_offender_is_named_by_its_address(
 
     Queue.entries = [data, extended[:-1]]
     assert pair[0]._offenders(Queue()) == offenders  # type: ignore[arg-type]
+
+
+def test_a_node_that_comes_is_sent_to_and_heard_and_one_that_goes_is_neither() -> None:
+    all_three = {1: "127.0.0.1", 2: "127.0.0.2", 3: "127.0.0.3"}
+    first_two = {1: "127.0.0.1", 2: "127.0.0.2"}
+    port = free_port()
+    transports = [UdpuTransport(1, first_two, port), UdpuTransport(2, all_three, port), UdpuTransport(3, all_three, port)]
+    one, two, three = transports
+    try:
+        three.send([b"too early"])
+        assert everything(two, 1) == [b"too early"]
+        assert one.receive() == []
+        assert one.counters.foreign_source == 1
+        one.set_members(all_three)
+        assert one.node_ids == {1, 2, 3}
+        one.send([b"welcome"])
+        three.send([b"thanks"])
+        assert everything(three, 1) == [b"welcome"]
+        assert everything(one, 1) == [b"thanks"]
+        assert everything(two, 2) == [b"welcome", b"thanks"]
+        one.set_members(first_two)
+        three.send([b"too late"])
+        one.send([b"last"])
+        assert everything(two, 2) == [b"too late", b"last"]
+        assert (one.receive(), three.receive()) == ([], [])
+        assert one.counters.foreign_source == 2
+        one.send([], 3, b"token")
+        assert three.receive() == []
+    finally:
+        for transport in transports:
+            transport.close()
+
+
+def test_a_node_list_that_finds_no_socket_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = UdpuTransport(1, {1: "127.0.0.1", 2: "127.0.0.2"}, free_port())
+
+    def no_socket(*_arguments: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    try:
+        monkeypatch.setattr("corosyncd.transport.udpu.socket.socket", no_socket)
+        with pytest.raises(BindError, match="Too many open files"):
+            transport.set_members({1: "127.0.0.1", 3: "127.0.0.3"})
+        assert transport.node_ids == {1, 2}
+    finally:
+        transport.close()
