@@ -122,10 +122,6 @@ class Packer:
             for line in self._lines:
                 line.split_by_ring = line.fragment > 0
 
-    def set_net_mtu(self, net_mtu: int) -> None:
-        """Bytes of payload in a frame, for the frames made from now on."""
-        self._room = net_mtu - PACKED.size
-
     def submit(self, group: Group, messages: Sequence[bytes], queue: Queue, tag: int) -> None:
         """Queue bodies. Raises ValueError, having queued none, for one above the limit, and QueueFull."""
         header = GROUP_HEADERS[group]

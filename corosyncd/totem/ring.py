@@ -7,6 +7,7 @@ What a frame does in each state is the table ``TRANSITIONS``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from corosyncd.totem import failover, forming, gathering, rotation
@@ -233,10 +234,16 @@ class Ring:
             gathering.enter_gather(self._core, GatherReason.INTERFACE_CHANGE, now)
 
     def set_parameters(self, parameters: Parameters) -> None:
-        """Use other parameters from now on; timers that run keep their deadlines."""
+        """Use other parameters from now on, but for the net MTU, which is that of the start.
+
+        Timers that run keep their deadlines; those of a feature that is now off are stopped.
+        """
         core = self._core
-        core.parameters = core.ordering.parameters = parameters
-        core.packer.set_net_mtu(parameters.net_mtu)
+        core.parameters = core.ordering.parameters = replace(parameters, net_mtu=core.parameters.net_mtu)
+        if not parameters.heartbeat:
+            core.timers.heartbeat = STOPPED
+        if not parameters.token_warning:
+            core.timers.warning = STOPPED
         failover.start(core, self._now)
         self.token_delay = core.token_delay
 

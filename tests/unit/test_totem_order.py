@@ -300,6 +300,31 @@ def test_other_parameters_hold_from_the_next_use_on() -> None:
     assert 9 <= len(sent_frames(cluster[2], OrfToken, since)) <= 11
 
 
+def test_a_feature_that_is_switched_off_does_not_strike_any_more() -> None:
+    cluster = Cluster(2, {"heartbeat_failures_allowed": 1})
+    cluster.form()
+    assert cluster.parameters.heartbeat
+    cluster.run(3)
+    gathers = cluster[2].ring.statistics.gather_entered
+    for node in cluster.nodes.values():
+        node.ring.set_parameters(derive({"token_warning": 0}, 2))
+    cluster.run(10)
+    assert cluster[2].ring.statistics.gather_entered == gathers
+    assert not [notice for notice in cluster[2].notices if notice.text.startswith("Token has not been received")]
+
+
+def test_the_net_mtu_of_the_start_stays() -> None:
+    cluster = formed(2)
+    for node in cluster.nodes.values():
+        node.ring.set_parameters(derive({"netmtu": 9000}, 2))
+    since = cluster.now
+    cluster[1].send(bytes(20_000))
+    cluster.run(0.1)
+    assert cluster[2].messages == [(1, bytes(20_000))]
+    sizes = {len(frame) for when, receiver, frame in cluster[1].sent if receiver is None and when >= since}
+    assert max(sizes) == 1455
+
+
 def test_the_retransmit_list_is_told_once_a_second() -> None:
     cluster = formed(2)
     cluster.passes = lossy(100)
