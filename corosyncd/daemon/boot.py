@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ class Boot:
         self._stack.callback(links.close)
         ring = Ring(self._node_id, parameters, ring_sequence, loop.time())
         delays = Delays(parameters.token, time.time)
-        space = self._key_space(dict(parameters.published))
+        space = self._key_space(parameters.published)
         if votes_store is not None:
             space.set(EXPECTED_VOTES_BARRIER, uint32(highest_votes), client=False)
         executive = Executive(
@@ -190,7 +190,7 @@ class Boot:
             log=write,
             reload=lambda answer: self._reload(loop, executive, transport, answer),
             reopen_logs=producer.reopen,
-            apply_settings=lambda keys: self._apply_settings(ring, keys),
+            apply_settings=lambda keys: self._apply_settings(ring, executive, keys),
             delays=delays,
         )
         return Node(loop, parts)
@@ -224,13 +224,16 @@ class Boot:
         for complaint in complaints:
             producer.write("MAIN", "warning", complaint)
 
-    def _apply_settings(self, ring: Ring, keys: Sequence[tuple[str, Value]]) -> None:
+    def _apply_settings(self, ring: Ring, executive: Executive, keys: Sequence[tuple[str, Value]]) -> None:
         """A reload was taken over: what this process itself goes by."""
         settings, complaints = from_keys(keys, self._settings["log_dir"])
         producer.apply(settings)
         for complaint in complaints:
             producer.write("MAIN", "warning", complaint)
-        ring.set_parameters(derive(self._settings["totem"], self._settings["node_count"]))
+        parameters = derive(self._settings["totem"], self._settings["node_count"])
+        ring.set_parameters(parameters)
+        executive.throttle_delay = parameters.token_retransmit / 4
+        executive.keys.publish(self._in_force(parameters.published))
 
     def _engines(self) -> list[tuple[str, str, str, bool, str]]:
         """(name, class, log subsystem, serves programs, crash policy) of every engine, in the order of loading."""
@@ -272,10 +275,7 @@ class Boot:
             raise StartError(message, EXIT_RUNNING) from error
 
     def _transport(self) -> UdpuTransport:
-        keys = dict(self._outcome.keys)
-        unlisted = keys.get("totem.block_unlisted_ips")
-        block = unlisted is None or unlisted.python() != "no"
-        return UdpuTransport(self._node_id, self._addresses, self._local["port"], block_unlisted=block)
+        return UdpuTransport(self._node_id, self._addresses, self._local["port"], block_unlisted=self._blocks_unlisted())
 
     def _announce(self, log: Callable[[str, str, str], None]) -> None:
         log("TOTEM", "notice", "Initializing transport (UDP/IP Unicast).")
@@ -283,16 +283,19 @@ class Boot:
         for address in self._addresses.values():
             log("TOTEM", "notice", f"adding new UDPU member {{{address}}}")
 
-    def _key_space(self, published: dict[str, int]) -> KeySpace:
+    def _blocks_unlisted(self) -> bool:
+        unlisted = dict(self._outcome.keys).get("totem.block_unlisted_ips")
+        return unlisted is None or unlisted.python() != "no"
+
+    def _in_force(self, published: Mapping[str, int]) -> runtime_keys.Keys:
+        """The keys that show the parameters in force."""
+        parameters = {**published, "block_unlisted_ips": int(self._blocks_unlisted())}
+        return runtime_keys.totem_parameters(parameters, {0: runtime_keys.ping_timers(published["token"])})
+
+    def _key_space(self, published: Mapping[str, int]) -> KeySpace:
         with_votes = self._settings["quorum_provider"] == "corosync_votequorum"
         space = KeySpace(VOTEQUORUM_READ_ONLY_KEYS if with_votes else ())
-        published["block_unlisted_ips"] = 1
-        pairs = list(self._outcome.keys)
-        for name, value in pairs:
-            if name == "totem.block_unlisted_ips" and value.python() == "no":
-                published["block_unlisted_ips"] = 0
-        pairs += runtime_keys.totem_parameters(published, {0: runtime_keys.ping_timers(published["token"])})
-        pairs += runtime_keys.triggers()
+        pairs = [*self._outcome.keys, *self._in_force(published), *runtime_keys.triggers()]
         for name, value in pairs:
             space.set(name, value, client=False)
         return space

@@ -14,7 +14,7 @@ from coroipc.errors import InvalidParameter
 from libcfg import Cfg
 from libcmap import Cmap
 from libvotequorum import InfoFlag, Votequorum
-from tests.cluster.harness import Cluster, Node
+from tests.cluster.harness import Cluster, Node, eventually
 
 TOKEN = {"token": 1000, "token_coefficient": 0}
 """Milliseconds: a dead node is missed soon, and a busy machine is no dead node."""
@@ -107,9 +107,9 @@ def test_a_reload_takes_nodes_in_and_out_and_moves_none() -> None:
         entries = cluster.configuration(cluster[1])["nodelist"]["node"]
         old = (cluster[1], cluster[2])
 
-        def write(*listed: dict[str, Any]) -> None:
+        def write(*listed: dict[str, Any], token: int = 1000) -> None:
             for node in old:
-                cluster.configure(node, nodelist={"node": list(listed)})
+                cluster.configure(node, nodelist={"node": list(listed)}, totem={"token": token})
 
         def reload() -> None:
             for node in old:
@@ -129,14 +129,17 @@ def test_a_reload_takes_nodes_in_and_out_and_moves_none() -> None:
         for node in cluster:
             node.wait_members({1, 2, 3}, quorate=True)
         with cluster[1].connect(Cmap) as cmap:
+            assert cmap.get("runtime.config.totem.token") == cmap.get("totem.token") == 1000
             assert cmap.get("runtime.members.3.ip") == f"r(0) ip({cluster[3].address}) "
         cluster[3].stop()
-        write(*entries[:2])
+        write(*entries[:2], token=1500)
         reload()
         cluster[3].start()
         for node in old:
             node.wait_logged(f"Datagrams from {cluster[3].address} are dropped")
             node.wait_members({1, 2}, quorate=True)
+        with cluster[1].connect(Cmap) as cmap:
+            eventually(lambda: cmap.get("runtime.config.totem.token") == 1500, "the new token timeout", cluster.logs)
         write(entries[0], {**entries[1], "ring0_addr": "127.0.0.77"})
         with cluster[1].connect(Cfg) as cfg, pytest.raises(InvalidParameter):
             cfg.reload_configuration()
