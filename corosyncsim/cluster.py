@@ -42,8 +42,7 @@ class Cluster:
         self.kernel = Kernel(plan.seed)
         self._cuts: list[tuple[int, int]] = []
         self.trace = Trace(self.kernel, sink, frames=frames)
-        window, token = self.parameters.window_size, self.parameters.token
-        self.recorder = Recorder(self.kernel, self.trace, window, token, names_messages=plan.services is None)
+        self.recorder = Recorder(self.kernel, self.trace, self.parameters, names_messages=plan.services is None)
         self.network = Network(self.kernel, plan.node_ids, plan.conditions, self._arrive, self._port_closed, self._refused)
         self.programs = Programs(self) if plan.services is None else Population(self, plan.services)
         make_core = adapt(self._make_core) if adapt else self._make_core

@@ -57,6 +57,10 @@ class Distortion:
         """Whether the core gets to see a submitted message."""
         return True
 
+    def notices_pauses(self) -> bool:
+        """Whether the core is told that its driver did not run."""
+        return True
+
     def meddle(self, core: Core) -> None:
         """What happens inside the core before it receives anything."""
 
@@ -141,9 +145,10 @@ class Distorted:
         """Passed on."""
         self.core.force_gather(now)
 
-    def not_scheduled(self, gap: float, now: float) -> None:
-        """Passed on."""
-        self.core.not_scheduled(gap, now)
+    def catch_up(self, gap: float, now: float, read_dry: Callable[[], None]) -> None:
+        """Passed on if the distortion lets it through."""
+        if self._distortion.notices_pauses():
+            self.core.catch_up(gap, now, read_dry)
 
     def peer_port_refused(self, node: int, offender: int, now: float) -> None:
         """Passed on."""
@@ -270,6 +275,14 @@ class LosesSubmissions(Distortion):
         """False once."""
         self._left -= 1
         return self._left != 0
+
+
+class Oblivious(Distortion):
+    """Does not know that it was away, and judges others by what it could not hear."""
+
+    def notices_pauses(self) -> bool:
+        """Never."""
+        return False
 
 
 class SpoiltTokens(Distortion):
@@ -423,6 +436,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("accuse a member that is heard", 23, lambda _: OtherWatch(_Deaf)),
         Defect("accuse at the first refusal", 23, lambda _: OtherWatch(_Hasty)),
         Defect("accuse again at once", 23, lambda _: OtherWatch(_Relentless)),
+        Defect("take no notice of a pause", 23, lambda _: Oblivious()),
     )
 }
 """Every defect by its name."""

@@ -57,7 +57,7 @@ class Core(Protocol):
     def synchronization_complete(self, now: float) -> None: ...
     def leave(self, now: float) -> None: ...
     def force_gather(self, now: float) -> None: ...
-    def not_scheduled(self, gap: float, now: float) -> None: ...
+    def catch_up(self, gap: float, now: float, read_dry: Callable[[], None]) -> None: ...
     def peer_port_refused(self, node: int, offender: int, now: float) -> None: ...
 
 
@@ -147,6 +147,8 @@ class SimulatedNode:
         self._tokens: deque[tuple[bytes, int]] = deque()
         self._waiting_bytes = 0
         self._paused_at = 0.0
+        self._fell_asleep = 0.0
+        """The same by the node's own clock."""
         self._busy_until = 0.0
         self._serving = False
         self._armed: float | None = None
@@ -231,7 +233,7 @@ class SimulatedNode:
         """Stop being scheduled; datagrams wait in the sockets as far as they fit."""
         if self.power is Power.UP:
             self.power = Power.PAUSED
-            self._paused_at = self._kernel.now
+            self._paused_at, self._fell_asleep = self._kernel.now, self.now()
             self._recorder.note(self.process, "pauses")
 
     def resume(self) -> None:
@@ -239,9 +241,8 @@ class SimulatedNode:
         if self.power is not Power.PAUSED or self.core is None:
             return
         self.power = Power.UP
-        gap = self._kernel.now - self._paused_at
         self._recorder.resumed(self.process, self._paused_at)
-        self._missed(self.core, gap)
+        self._missed(self.core, self.now() - self._fell_asleep)
 
     def jump_clock(self, seconds: float) -> None:
         """This node's clock leaps ahead, as a monotonic clock may after its machine was moved or suspended."""
@@ -254,8 +255,9 @@ class SimulatedNode:
 
     def _missed(self, core: Core, gap: float) -> None:
         """By its own clock the node did not run for ``gap`` seconds."""
-        if gap > self._pause_limit:
-            core.not_scheduled(gap, self.now())
+        if gap > self._pause_limit and self._listening:
+            self._recorder.caught_up(self.process)
+            core.catch_up(gap, self.now(), self._read_dry)
             self.step()
         self._serve()
         while self._refusals and self.power is Power.UP:
@@ -343,6 +345,15 @@ class SimulatedNode:
             else:
                 self._expire()
                 return
+
+    def _read_dry(self) -> None:
+        """Read all that waits in the sockets, at one moment; the processor is busy for as long as it takes."""
+        waiting = len(self._data) + len(self._tokens)
+        while (self._data or self._tokens) and self.core is not None:
+            buffer, segment_size = (self._data or self._tokens).popleft()
+            self._waiting_bytes -= len(buffer)
+            self._feed(buffer, segment_size)
+        self._busy_until = self._kernel.now + waiting * self.step_cost
 
     def _feed(self, buffer: bytes, segment_size: int) -> None:
         if self.core is None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from zlib import crc32
 
 from corosyncd.totem.events import Configuration, ConfigurationKind, RingId
+from corosyncd.totem.timeouts import Parameters
 from corosyncsim import payload, wiretap
 from corosyncsim.checkers.early_accusation import EarlyAccusations
 from corosyncsim.checkers.ring_rules import Progress, RingRules
@@ -45,13 +46,11 @@ class _Sender:
 class Recorder:
     """One for a run; nodes call it at each thing they do."""
 
-    def __init__(
-        self, kernel: Kernel, trace: Trace, window_size: int, token_timeout: float, *, names_messages: bool = True
-    ) -> None:
+    def __init__(self, kernel: Kernel, trace: Trace, parameters: Parameters, *, names_messages: bool = True) -> None:
         """``names_messages``: bodies name themselves; otherwise frames are followed, but not the messages in them."""
         self.history = History()
-        self.rules = RingRules(window_size)
-        self.accusations = EarlyAccusations(token_timeout)
+        self.rules = RingRules(parameters.window_size)
+        self.accusations = EarlyAccusations(parameters.token, parameters.token_retransmit)
         self._ahead: dict[int, float] = {}
         self.trace = trace
         self._kernel = kernel
@@ -96,6 +95,10 @@ class Recorder:
         """A process that was not scheduled since ``paused_at`` runs again."""
         self.history.pauses.append((process, paused_at, self._kernel.now))
         self.note(process, f"resumes after {self._kernel.now - paused_at:.3f} s")
+
+    def caught_up(self, process: Process) -> None:
+        """A process has to find out by itself that it did not run for long: it does so now."""
+        self.accusations.awoken(process.node_id, self._clock(process))
 
     def struck(self, kind: str, nodes: tuple[int, ...], duration: float, text: str) -> None:
         """A fault begins."""

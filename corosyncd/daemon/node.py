@@ -216,12 +216,8 @@ class Node:
         return now
 
     def _catch_up(self, gap: float, now: float) -> None:
-        """This process was away: nobody is late for that reason, and what waits is read before anything is judged by it."""
-        self._ring.not_scheduled(gap, now)
-        self._executive.not_scheduled(gap, now)
         self._parts.delays.paused(gap)
-        self._read_dry(now)
-        self._ring.handle_timer(now)
+        self._ring.catch_up(gap, now, lambda: self._read_dry(now))
         self._pump(now)
 
     def _watch(self) -> None:

@@ -124,8 +124,7 @@ class Executive:
         """Ask for every engine's process."""
         self.now = now
         self._next_counters = now + service_keys.COUNTER_PERIOD
-        for engine in self.engines.values():
-            self.supervision.spawn(engine)
+        self.supervision.start(now)
 
     def configuration(self, change: Configuration, now: float) -> None:
         """A configuration was installed by the ring."""
@@ -213,11 +212,6 @@ class Executive:
             if pairs := service_keys.changed_counters(self.engines.values()):
                 self.keys.publish(pairs)
         self.supervision.handle_timer(now)
-
-    def not_scheduled(self, gap: float, now: float) -> None:
-        """This process did not run for ``gap`` seconds: no engine is late for that."""
-        self.now = now
-        self.supervision.not_scheduled(gap, now)
 
     def engine_died(self, name: str, reason: str, now: float) -> None:
         """An engine's process has ended or its link is broken."""

@@ -30,6 +30,7 @@ START_LIMIT = 20.0
 STOP_LIMIT = 2.0
 """Seconds that one engine may take to close its clients."""
 CHECK_PERIOD = 0.25
+"""Seconds between two looks at the engines. One that is late by as much again shows that this process itself was away."""
 EXIT_FATAL = 15
 
 
@@ -37,6 +38,7 @@ class Supervision:
     """Decides over engines. All waiting is by deadlines that ``handle_timer`` looks at."""
 
     __slots__ = (
+        "_away",
         "_executive",
         "_leave_at",
         "_next_check",
@@ -57,6 +59,8 @@ class Supervision:
         """Engine name to the time by which it must be ready."""
         self._reform = False
         self._next_check = 0.0
+        self._away = False
+        """Whether the last look was late."""
         self._stopping: list[EngineRecord] | None = None
         self._stop_deadline = 0.0
         self._leave_at: float | None = None
@@ -152,15 +156,11 @@ class Supervision:
 
     # The clock.
 
-    def not_scheduled(self, gap: float, now: float) -> None:
-        """This process was away for ``gap`` seconds: what engines owe it, it could not take."""
+    def start(self, now: float) -> None:
+        """Begin to look, and ask for every engine."""
+        self._next_check = now + CHECK_PERIOD
         for engine in self._executive.engines.values():
-            if engine.owes_since is not None:
-                engine.owes_since = min(now, engine.owes_since + gap)
-        for name in self._waiting:
-            self._waiting[name] += gap
-        self._stop_deadline += gap
-        self._next_check = max(self._next_check, now + CHECK_PERIOD)
+            self.spawn(engine)
 
     def next_timer(self) -> float:
         """When silence has to be looked at again."""
@@ -172,11 +172,16 @@ class Supervision:
         """Look for engines that are late, and move an orderly stop on."""
         if now < self.next_timer():
             return
-        self._next_check = now + CHECK_PERIOD
+        late, self._next_check = now - self._next_check, now + CHECK_PERIOD
         executive = self._executive
         if self._leave_at is not None:
             self._leave()
             return
+        was_away, self._away = self._away, late > CHECK_PERIOD
+        if self._away:
+            self._forgive(late, now)
+            if not was_away:
+                return  # what engines have said meanwhile is read before they are judged; once, or a busy node would never judge
         if self._stopping is not None:
             if now >= self._stop_deadline and self._stopping:
                 engine = self._stopping[0]
@@ -185,6 +190,15 @@ class Supervision:
             return
         for engine in executive.engines.values():
             self._look_at(engine, now)
+
+    def _forgive(self, late: float, now: float) -> None:
+        """This process did not run, or was busy, for so many seconds: what engines owe it, it could not take."""
+        for engine in self._executive.engines.values():
+            if engine.owes_since is not None:
+                engine.owes_since = min(now, engine.owes_since + late)
+        for name in self._waiting:
+            self._waiting[name] += late
+        self._stop_deadline += late
 
     def _look_at(self, engine: EngineRecord, now: float) -> None:
         deadline = self._waiting.get(engine.name)
@@ -228,7 +242,6 @@ class Supervision:
             engine = self._stopping[0]
             engine.phase = Phase.STOPPING
             self._stop_deadline = executive.now + STOP_LIMIT
-            self._next_check = self._stop_deadline
             engine.put(ToEngine.STOP)
         else:
             self._leave_at = executive.now + (self._token_timeout if self._words_wait() else 0.0)

@@ -25,7 +25,7 @@ __all__ = ["Ring", "State"]
 LONGEST_TOKEN_DELAY: Final = 0.25
 """Of the token retransmit time: beyond it neighbours would send the token again."""
 PAUSE_FRACTION: Final = 0.2
-"""Of the token timeout: a driver that did not run for longer calls ``not_scheduled``."""
+"""Of the token timeout: a driver that did not run for longer calls ``catch_up``."""
 
 Handler = Callable[[Core, bytes, bool, float], None]
 
@@ -162,12 +162,17 @@ class Ring:
             core.delivery.outputs_taken()
         return outputs
 
-    def not_scheduled(self, gap: float, now: float) -> None:
-        """The driver did not run for ``gap`` seconds: call this first, then ``receive`` what waits, then ``handle_timer``.
+    def catch_up(self, gap: float, now: float, read_dry: Callable[[], None]) -> None:
+        """The driver did not run for ``gap`` seconds. ``read_dry`` lets it ``receive`` what waits and carry out what that brings.
 
         Who was away does not accuse others first: the token, and whoever has to agree, get one retransmit period to be heard;
         refusals from before prove nothing. Joins that waited tell of a membership that is gone (§3.4): they are dropped.
         """
+        self._forgive(gap, now)
+        read_dry()
+        self.handle_timer(now)
+
+    def _forgive(self, gap: float, now: float) -> None:
         self._now = now
         core = self._core
         timers = core.timers

@@ -1,9 +1,12 @@
-"""Property 23: nobody is accused before the token is lost but by the rule of fast failover.
+"""Property 23: nobody is accused before the token is lost but by the rule of fast failover, nor for the accuser's own absence.
 
 A node whose first join behind a configuration accuses a member, without having heard of that from others, has accused it early.
 Then the member's own host has refused several sends within a short while, nothing was heard from it since the first of them, and
-this node had not accused it within twice the token timeout. Judged by what the network brought and what left, never by the core's
-word. Times are those of the node's own clock. Source: docs/failover.md.
+this node had not accused it within twice the token timeout. And who was not scheduled for more than a fifth of the token timeout
+accuses nobody, unless it has heard of that from others, before these had a token retransmit time to be heard.
+
+Judged by what the network brought and what left, never by the core's word. Times are those of the node's own clock. Source:
+docs/failover.md.
 """
 
 from __future__ import annotations
@@ -44,20 +47,25 @@ class _Life:
     has_joined: bool = False
     told: set[int] = field(default_factory=set)
     """Whom others have accused, or who has accused this node."""
+    accusers: set[int] = field(default_factory=set)
+    """Who has accused anybody: it may be the one to be left out of a pair."""
     left: set[int] = field(default_factory=set)
     refusals: dict[int, list[float]] = field(default_factory=dict)
     """Of each member since it was heard last."""
     accused: frozenset[int] = frozenset()
     declared: dict[int, float] = field(default_factory=dict)
+    patient_until: float = float("-inf")
+    """After it was away."""
 
 
 class EarlyAccusations:
     """Sees refusals, received and sent joins, and who is heard; collects ``violations`` and the early accusations."""
 
-    def __init__(self, token_timeout: float) -> None:
+    def __init__(self, token_timeout: float, token_retransmit: float) -> None:
         self.violations: list[Violation] = []
         self.accusations: list[Accusation] = []
         self._token_timeout = token_timeout
+        self._patience = token_retransmit
         self._lives: dict[int, _Life] = {}
 
     def started(self, node_id: int) -> None:
@@ -66,7 +74,14 @@ class EarlyAccusations:
 
     def installed(self, node_id: int, members: tuple[int, ...]) -> None:
         """A regular configuration."""
-        self._lives[node_id] = _Life(members, declared=self._lives[node_id].declared)
+        before = self._lives[node_id]
+        self._lives[node_id] = _Life(members, declared=before.declared, patient_until=before.patient_until)
+
+    def awoken(self, node_id: int, clock: float) -> None:
+        """The node runs again after a long absence."""
+        life = self._lives[node_id]
+        life.patient_until = clock + self._patience
+        life.refusals.clear()
 
     def heard(self, node_id: int, sender: int) -> None:
         """A frame of that sender was read."""
@@ -85,6 +100,8 @@ class EarlyAccusations:
         life.told.update(join.failed)
         if node_id in join.failed:
             life.told.add(join.sender)
+        if join.failed:
+            life.accusers.add(join.sender)
         if join.leaves:
             life.left.add(join.sender)
 
@@ -98,6 +115,10 @@ class EarlyAccusations:
             for accused in sorted(failed & frozenset(life.members) - life.told - {node_id}):
                 self.accusations.append(Accusation(now, node_id, accused, life.members))
                 self._judge(life, node_id, accused, now, clock)
+        elif clock < life.patient_until:
+            for accused in sorted(failed - life.accused - life.told - life.accusers - life.left - {node_id}):
+                expected = f"node {accused} should have {self._patience:.3f} s to be heard: this node was away until just now"
+                self.violations.append(PROPERTY.broken(node_id, now, expected))
         for accused in failed - life.accused - life.left:
             life.declared[accused] = clock
         life.accused, life.has_joined = failed, True

@@ -17,6 +17,7 @@ from corosyncd.engines.engine import Client, Engine, KeyChange
 from corosyncd.engines.quorum.engine import QuorumEngine
 from corosyncd.engines.votequorum.engine import VoteQuorumEngine
 from corosyncd.executive.router import Router
+from corosyncd.executive.supervision import Supervision
 from corosyncd.keyspace.values import Value
 from corosyncd.totem.events import Group, Queue, RingId
 from corosyncsim.cluster import Cluster
@@ -177,6 +178,17 @@ def _shared_fate(stack: Stack) -> None:
     stack.executive.engine_died = engine_died  # type: ignore[method-assign]
 
 
+class _Blames(Supervision):
+    def handle_timer(self, now: float) -> None:
+        """It never sees that it is late itself."""
+        self._next_check = max(self._next_check, now)
+        super().handle_timer(now)
+
+
+def _blame(stack: Stack) -> None:
+    stack.executive.supervision = _Blames(stack.executive, stack.services.parameters.token)
+
+
 def _port(make: Callable[[Stack, Any], Port]) -> Callable[[Stack], None]:
     def meddle(stack: Stack) -> None:
         stack.executive.ring = make(stack, stack.core)
@@ -222,6 +234,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("miss a change of the map", 20, (_MissesChanges,)),
         Defect("apply half of a reload", 20, meddle=_half_a_reload),
         Defect("form no new ring for a successor", 21, meddle=_port(_NeverForms)),
+        Defect("blame engines for its own absence", 21, meddle=_blame),
         Defect("let the programs of another engine share its fate", 21, meddle=_shared_fate),
     )
 }

@@ -57,6 +57,8 @@ class EngineProcess:
         """``serial`` is unique in the node; ``delay`` draws the time until the process runs."""
         self.name = engine.description.name
         self.alive = True
+        self.ran_at = kernel.now
+        """When it last had the processor."""
         self.stalled_until = 0.0
         self.dies_after: int | None = None
         """Words of the executive that it still works off before it dies."""
@@ -114,6 +116,7 @@ class EngineProcess:
         if not self.alive or self._kernel.now < self.stalled_until:
             return  # ``resume`` follows the stall.
         self._turn_due = False
+        self.ran_at = self._kernel.now
         self.host.at(self._executive.clock())
         for _ in range(min(self._frames_at_once, len(self._inbox))):
             if not self._take(decode(self._inbox.popleft(), Direction.TO_ENGINE)):

@@ -250,6 +250,15 @@ class Death(NamedTuple):
     reason: str
 
 
+class GivenUp(NamedTuple):
+    """An executive ends an engine that it finds silent; ``silent_since`` is when the engine's process ran last."""
+
+    time: float
+    engine: str
+    silent_since: float
+    reason: str
+
+
 class Decided(NamedTuple):
     """votequorum's decision as the quorum engine was told it."""
 
@@ -275,7 +284,7 @@ class Reloaded(NamedTuple):
     keys: tuple[tuple[str, object], ...]
 
 
-NodeEvent = Synchronised | Departed | Death | Decided | Keyed | Reloaded
+NodeEvent = Synchronised | Departed | Death | GivenUp | Decided | Keyed | Reloaded
 
 
 class Early(NamedTuple):

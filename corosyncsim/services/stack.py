@@ -42,7 +42,7 @@ from corosyncsim.history import Process
 from corosyncsim.node import Core, Power, SimulatedNode
 from corosyncsim.services.connections import Peer
 from corosyncsim.services.engine_process import EngineProcess
-from corosyncsim.services.journal import Death, Decided, Departed, Keyed, Reloaded, Synchronised
+from corosyncsim.services.journal import Death, Decided, Departed, GivenUp, Keyed, Reloaded, Synchronised
 
 if TYPE_CHECKING:
     from corosyncsim.services.services import Services
@@ -309,7 +309,7 @@ class Stack:
             case SpawnEngine(name=name):
                 services.kernel.after(services.start_delay(), self._spawn, action)
             case KillEngine(name=name, reason=reason):
-                self.kill(name, reason)
+                self._give_up(name, reason)
             case StartRing():
                 self.node.start_ring()
             case Ready():
@@ -320,6 +320,12 @@ class Stack:
                 services.kernel.after(0.0, self._exit, status, reason)
             case ReopenLogs() | SettingsChanged():
                 pass
+
+    def _give_up(self, name: str, reason: str) -> None:
+        link = self.links.get(name)
+        if link is not None:
+            self.services.happened(self.process, GivenUp(self.services.kernel.now, name, link.process.ran_at, reason))
+            self.kill(name, reason)
 
     def _spawn(self, action: SpawnEngine) -> None:
         if not self.alive:

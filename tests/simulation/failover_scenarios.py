@@ -34,14 +34,17 @@ def plan(
 
 
 def accusing(seed: int) -> Plan:
-    """What tempts a hasty rule: a firewall in one direction, a socket rebuilt, and a pair kept apart twice within the truce."""
+    """What tempts a hasty rule: a firewall in one direction, a socket rebuilt, a pair kept apart twice within the truce, and
+    a node that stands still while it waits for others to agree, until long after it would have given them up."""
     events = (
         Fault(2.0, faults.REJECT, 0.6, (2, 1), faults.ONE_DIRECTION),
         Fault(3.0, faults.REBUILD, 0.15, (3,)),
         Fault(4.0, faults.REJECT, 0.5, (2, 3)),
         Fault(9.0, faults.REJECT, 0.5, (2, 3)),
+        Fault(14.0, faults.ISOLATE, 10.5, (2,)),
+        Fault(14.0 + TOKEN + 1.0, faults.PAUSE, 5.0, (2,)),
     )
-    return plan(*events, seed=seed, duration=10.0)
+    return plan(*events, seed=seed, duration=26.0)
 
 
 def formed(cluster_plan: Plan) -> Cluster:

@@ -8,6 +8,7 @@ import pytest
 
 from corosyncd.executive.actions import Exit, KillEngine, Ready, SpawnEngine, StartRing, StoreExpectedVotes
 from corosyncd.executive.record import BARRIER_TAG
+from corosyncd.executive.supervision import CHECK_PERIOD
 from corosyncd.executive.sync import Phase
 from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER as BARRIER
 from corosyncd.keyspace.rules import writable_by_clients
@@ -21,6 +22,15 @@ def words(engine: ScriptedEngine) -> list[int]:
     """What an engine heard of the round, keys and deliveries left out."""
     ignored = (ToEngine.KEYS, ToEngine.DELIVER, ToEngine.CREDIT, ToEngine.KEYS_RESULT)
     return [word for word, _arguments in engine.heard if word not in ignored]
+
+
+def let_time_pass(node: ScriptedNode, seconds: float) -> None:
+    """The executive's timers come when it wants them."""
+    end = node.now + seconds
+    while (due := node.executive.next_timer()) <= end:
+        node.now = due
+        node.executive.handle_timer(due)
+    node.now = end
 
 
 def test_the_ring_starts_only_when_every_engine_is_ready() -> None:
@@ -210,8 +220,7 @@ def test_behind_the_last_barrier_the_queue_in_use_is_the_ordinary_one() -> None:
 
 def test_an_engine_that_hangs_over_its_activation_is_killed() -> None:
     cluster, node, _ = at_the_end_of_a_round()
-    node.now = 1.6
-    node.executive.handle_timer(node.now)
+    let_time_pass(node, 1.6)
     cluster.settle()
     assert [action.name for action in node.actions if isinstance(action, KillEngine)] == ["votequorum"]
 
@@ -447,15 +456,52 @@ def test_a_silent_engine_is_killed() -> None:
     node.engines["cpg"].silent = {ToEngine.CONFIGURATION}
     cluster.configure()
     cluster.settle()
-    node.now = 0.5
-    node.executive.handle_timer(node.now)
+    let_time_pass(node, 0.5)
     cluster.settle()
     assert node.engines["cpg"].alive
     node.engines["cpg"].silent = set()
-    node.now = 1.6
-    node.executive.handle_timer(node.now)
+    let_time_pass(node, 1.1)
     cluster.settle()
     assert SpawnEngine("cpg", None) in node.actions[6:]
+
+
+def killed(node: ScriptedNode) -> list[str]:
+    node.settle()
+    return [action.name for action in node.actions if isinstance(action, KillEngine)]
+
+
+def test_no_engine_is_late_for_the_absence_of_its_executive() -> None:
+    _, node, _ = at_the_end_of_a_round()
+    let_time_pass(node, 0.5)
+    node.now += 60.0
+    node.executive.handle_timer(node.now)  # it was away: what votequorum may have said meanwhile has still to be read
+    assert killed(node) == []
+    let_time_pass(node, 0.3)
+    assert killed(node) == []
+    let_time_pass(node, 1.0)
+    assert killed(node) == ["votequorum"]
+
+
+def test_an_engine_that_starts_has_its_time_though_its_executive_is_away() -> None:
+    cluster, node = idle_node()
+    node.engines["cpg"].slow_start = True
+    node.kill(node.engines["cpg"])
+    cluster.settle()
+    let_time_pass(node, 1.0)
+    node.now += 60.0
+    node.executive.handle_timer(node.now)
+    let_time_pass(node, 3.0)
+    assert killed(node) == []
+    let_time_pass(node, 2.0)
+    assert killed(node) == ["cpg"]
+
+
+def test_an_executive_that_is_always_late_still_judges() -> None:
+    _, node, _ = at_the_end_of_a_round()
+    for _ in range(8):
+        node.now += 2.5 * CHECK_PERIOD
+        node.executive.handle_timer(node.now)
+    assert killed(node) == ["votequorum"]
 
 
 def test_an_orderly_stop_goes_by_priority_and_waits_for_last_words() -> None:
