@@ -8,6 +8,7 @@ from typing import Final
 from fuzz.target import Target
 from fuzz.targets.assembly import AssemblyTarget
 from fuzz.targets.configuration import ConfigurationTarget
+from fuzz.targets.connections import ConnectionsTarget
 from fuzz.targets.executive import ExecutiveTarget
 from fuzz.targets.files import FilesTarget
 from fuzz.targets.frames import FramesTarget
@@ -35,6 +36,7 @@ TARGETS: Final[dict[str, Callable[[], Target]]] = {
     "link": LinkTarget,
     "link memory": LinkMemoryTarget,
     "rings": RingsTarget,
+    "connections": ConnectionsTarget,
     "files": FilesTarget,
     "libraries": LibrariesTarget,
     "stored": StoredTarget,
@@ -53,7 +55,8 @@ SHARES: Final[dict[str, int]] = {
     "keys": 8,
     "link": 242,
     "link memory": 30,
-    "rings": 60,
+    "rings": 50,
+    "connections": 10,
     "files": 12,
     "libraries": 100,
     "stored": 8,

@@ -6,7 +6,6 @@ Claims: only LinkBroken escapes, whereupon the driver ends the engine (or the en
 from __future__ import annotations
 
 import ctypes
-import re
 from collections import Counter
 from contextlib import suppress
 from typing import Any, Final
@@ -17,6 +16,7 @@ from corosyncd.link.frames import Direction
 from corosyncd.link.link import LinkBroken, LinkEnd
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from fuzz.pieces import cut, joined
+from fuzz.run import without_numbers
 from fuzz.target import claim
 
 PAGE: Final = 4096
@@ -65,7 +65,7 @@ class LinkMemoryTarget:
                     case kind, rest:
                         _speak(ours if kind == b"\4" else other, rest)
             except LinkBroken as error:
-                self.dropped[re.sub(r" at word.*| [0-9]+ .*|:.*", "", str(error))] += 1
+                self.dropped[without_numbers(str(error))] += 1
                 return
 
 

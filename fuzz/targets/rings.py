@@ -6,13 +6,13 @@ Claims: only RingCorrupt escapes; what is taken out of a ring is no more than it
 from __future__ import annotations
 
 import ctypes
-import re
 from collections import Counter
 from typing import Any, Final
 
 from coroipc.ringbuffer import HEADER_SIZE, REFERENCE_COUNT, SEMAPHORE_OFFSET, USER_WORD, RingBuffer, RingCorrupt
 from coroipc.semaphores import ProcessSharedSemaphore
 from fuzz.pieces import cut, joined
+from fuzz.run import without_numbers
 from fuzz.target import claim
 
 DATA_BYTES: Final = 4096
@@ -45,7 +45,7 @@ class RingsTarget:
             try:
                 match step[:1], step[1:]:
                     case b"\1", rest:
-                        _lie(header, memory, rest)
+                        lie(header, memory, rest)
                     case b"\2", rest:
                         most = rest[0] if rest else 1
                         chunks = reader.read_many(most, DATA_BYTES)
@@ -59,7 +59,7 @@ class RingsTarget:
                     case _, rest if rest:
                         _write(writer, rest)
             except RingCorrupt as error:
-                self.dropped[_reason(error)] += 1
+                self.dropped[without_numbers(str(error))] += 1
 
 
 def _write(writer: RingBuffer, chunk: bytes) -> None:
@@ -71,14 +71,10 @@ def _write(writer: RingBuffer, chunk: bytes) -> None:
         writer.write_many((chunk, chunk))
 
 
-def _lie(header: Any, memory: Any, step: bytes) -> None:
+def lie(header: Any, memory: Any, step: bytes) -> None:
+    """Change a word of a ring's memory: which, then its new value."""
     place, value = (step[0] if step else 0), step[1:5].ljust(4, b"\0")
     if place < len(HEADER_WORDS):
         ctypes.memmove(ctypes.addressof(header) + 4 * HEADER_WORDS[place], value, 4)
     else:
         ctypes.memmove(ctypes.addressof(memory) + 4 * ((place - len(HEADER_WORDS)) % WORDS), value, 4)
-
-
-def _reason(error: RingCorrupt) -> str:
-    """The text without its numbers."""
-    return re.sub(r" at word.*| [0-9]+ in a ring.*", "", str(error))
