@@ -31,7 +31,7 @@ from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
 from corosyncd.keyspace import runtime_keys
 from corosyncd.keyspace.key_space import KeySpace
-from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER, VOTEQUORUM_READ_ONLY_KEYS
+from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER, EXPECTED_VOTES_TRACKING_KEYS, VOTEQUORUM_READ_ONLY_KEYS
 from corosyncd.keyspace.values import Value, uint32
 from corosyncd.link import segments
 from corosyncd.log import process as log_process
@@ -203,12 +203,8 @@ class Boot:
         return number, store
 
     def _tracks_votes(self) -> bool:
-        """Whether expected_votes_tracking is on, which allow_downscale switches on."""
-        keys = dict(self._outcome.keys)
-        options = (keys.get("quorum.expected_votes_tracking"), keys.get("quorum.allow_downscale"))
-        return self._settings["quorum_provider"] == "corosync_votequorum" and any(
-            value is not None and value.python() for value in options
-        )
+        with_votes: bool = self._settings["quorum_provider"] == "corosync_votequorum"
+        return with_votes and any(name in EXPECTED_VOTES_TRACKING_KEYS and value.python() for name, value in self._outcome.keys)
 
     def _start_log(self) -> None:
         child, sock = log_process.start()

@@ -9,6 +9,8 @@ from collections.abc import Container
 
 EXPECTED_VOTES_BARRIER = "runtime.votequorum.ev_tracking_barrier"
 """The highest expected votes ever seen. Stored on disk, and therefore not a client's to write, though it is on stock nodes."""
+EXPECTED_VOTES_TRACKING_KEYS = ("quorum.expected_votes_tracking", "quorum.allow_downscale")
+"""Either switches the tracking of expected votes on: who may shrink has to know how many it once was (votequorum(5))."""
 
 READ_ONLY_PREFIXES = (
     "internal_configuration.",
@@ -47,13 +49,12 @@ READ_ONLY_KEYS = frozenset(
 # votequorum adds these when it is the quorum provider; without it they are ordinary keys.
 VOTEQUORUM_READ_ONLY_KEYS = frozenset(
     {
-        "quorum.allow_downscale",
         "quorum.auto_tie_breaker",
         "quorum.auto_tie_breaker_node",
-        "quorum.expected_votes_tracking",
         "quorum.last_man_standing",
         "quorum.last_man_standing_window",
         "quorum.wait_for_all",
+        *EXPECTED_VOTES_TRACKING_KEYS,
         EXPECTED_VOTES_BARRIER,
     }
 )

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from corosyncd.engines.engine import ConfigurationError
 from corosyncd.engines.votequorum.decision import LARGEST_NUMBER, LARGEST_VOTE_SUM, Rules, TieBreaker
+from corosyncd.keyspace.rules import EXPECTED_VOTES_TRACKING_KEYS
 from corosyncd.keyspace.values import Value
 
 DEFAULT_WINDOW_MS = 10000
@@ -192,14 +193,13 @@ class _Reader:
 
     def _rules_at_start(self) -> Rules:
         tie_breaker, nodes = self._tie_breaker()
-        downscale = self._flag("quorum.allow_downscale")
         return Rules(
             wait_for_all=self._flag("quorum.wait_for_all"),
             last_man_standing=self._flag("quorum.last_man_standing"),
             tie_breaker=tie_breaker,
             tie_breaker_nodes=nodes,
-            allow_downscale=downscale,
-            expected_votes_tracking=downscale or self._flag("quorum.expected_votes_tracking"),
+            allow_downscale=self._flag("quorum.allow_downscale"),
+            expected_votes_tracking=any(map(self._flag, EXPECTED_VOTES_TRACKING_KEYS)),
         )
 
     def _tie_breaker(self) -> tuple[TieBreaker, tuple[int, ...]]:
