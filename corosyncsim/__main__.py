@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
     plan = draw(seed, options.nodes, options.minutes * 60, options.distance)
     whole_nodes = options.level == "cluster" or (options.defect and needs_services(options.defect))
-    return with_services(plan) if whole_nodes else plan
+    return with_services(plan, options.distance) if whole_nodes else plan
 
 
 def _range(least: int, most: int) -> Callable[[str], tuple[int, int]]:

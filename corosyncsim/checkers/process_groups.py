@@ -17,7 +17,7 @@ from corosyncsim.checkers.violation import Violation
 from corosyncsim.group_lives import Address, Moved, Program, Spoken
 from corosyncsim.history import History, Ring
 from corosyncsim.services.journal import Changed, ClientJournal, Heard, Place, RingTold, Sent
-from libcpg.messages import ATOMIC_MESSAGE_LIMIT
+from libcpg.messages import ATOMIC_MESSAGE_LIMIT, Reason
 
 PROPERTY = group_changes.PROPERTY
 PEERS: Final = 6
@@ -37,6 +37,8 @@ class Stretch(NamedTuple):
     steps: list[Step]
     joins: bool
     """Whether it begins with the member's own join, in the middle of the ring's history."""
+    ends: bool
+    """Whether the member ended in it, or lost its connection: what else was told on the ring did not reach it."""
 
 
 def check(history: History) -> Iterator[Violation]:
@@ -131,12 +133,12 @@ def _stretches(member: ClientJournal) -> Iterator[tuple[RingId, Stretch]]:
             steps.append(entry)
         elif isinstance(entry, RingTold) and entry.ring_id != ring_id:
             if ring_id is not None and steps:
-                yield ring_id, Stretch(member, steps, joins)
+                yield ring_id, Stretch(member, steps, joins, ends=False)
             if steps and (ring_id is not None or steps[0].time != entry.time):
                 steps, joins = [], False
             ring_id = entry.ring_id
     if ring_id is not None and steps:
-        yield ring_id, Stretch(member, steps, joins)
+        yield ring_id, Stretch(member, steps, joins, ends=member.ended_at is not None or member.lost_at is not None)
 
 
 def _divergence(one: Stretch, other: Stretch) -> str | None:
@@ -145,7 +147,7 @@ def _divergence(one: Stretch, other: Stretch) -> str | None:
     for index, (mine, theirs) in enumerate(zip(first, second, strict=False)):
         if mine[1:] == theirs[1:]:
             continue
-        if not (_parted(first[index:], other.member) and _parted(second[index:], one.member)):
+        if not _parted(first[index:], second[index:], one, other):
             return f"{one.member} and {other.member} should be told the same, not {_name(mine)} and {_name(theirs)}"
         return _order(first[index:], second[index:], one, other)
     return None
@@ -170,10 +172,27 @@ def _from(join: Step, steps: list[Step]) -> list[Step]:
     return []
 
 
-def _parted(steps: Sequence[Step], other: ClientJournal) -> bool:
-    """Whether the other is told to have left in what remains; where nothing more came, it may not have been told yet."""
-    changes = [step for step in steps if isinstance(step, Changed)]
-    return not changes or any(place(other) == (node, pid) for change in changes for node, pid, _ in change.left)
+def _parted(first: Sequence[Step], second: Sequence[Step], one: Stretch, other: Stretch) -> bool:
+    """Whether each is told in what remains that the other has left; where nothing more came, it may not have been told yet.
+
+    Nor is a member that ended told of the cut that the other was told of.
+    """
+    of_other, of_one = _farewell(first, other.member), _farewell(second, one.member)
+    cut_off = (one.ends and of_one is Reason.NODE_DOWN) or (other.ends and of_other is Reason.NODE_DOWN)
+    return cut_off or (_may_have_parted(first, of_other) and _may_have_parted(second, of_one))
+
+
+def _farewell(steps: Sequence[Step], other: ClientJournal) -> Reason | None:
+    """Why the other is told to have left; None: it is not."""
+    for step in steps:
+        for node, pid, reason in step.left if isinstance(step, Changed) else ():
+            if (node, pid) == place(other):
+                return Reason(reason)
+    return None
+
+
+def _may_have_parted(steps: Sequence[Step], farewell: Reason | None) -> bool:
+    return farewell is not None or not any(isinstance(step, Changed) for step in steps)
 
 
 def _order(first: Sequence[Step], second: Sequence[Step], one: Stretch, other: Stretch) -> str | None:

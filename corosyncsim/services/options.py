@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+BATCHES: Final = (1, 1, 5)
+"""How many messages a program sends at once, one as likely as another."""
 
 
 @dataclass(frozen=True, slots=True)

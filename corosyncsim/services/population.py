@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from coroipc.errors import Interrupted, NotExist, TryAgain
 from coroipc.library import Pause, ask
+from coroipc.map_values import ValueType
 from corosyncsim.history import Message, Process
 from corosyncsim.node import Core, Power, SimulatedNode
 from corosyncsim.services.journal import Changed, ClientJournal, Heard, Place
 from corosyncsim.services.member import AGAIN, Member
-from corosyncsim.services.options import Options
+from corosyncsim.services.options import BATCHES, Options
 from corosyncsim.services.program import Park, Program, Script, patiently
 from corosyncsim.services.services import Services
 from corosyncsim.services.stack import Stack
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 GROUPS: Final = (b"red", b"green", b"blue", b"yellow")
 QUESTIONS: Final = ("quorum_getquorate", "votequorum_getinfo")
 KEYS: Final = ("sim.one", "sim.two", "sim.three")
-UINT32: Final = 5
+HUGE: Final = (3_000, 70_000, 300_000, 1_100_000)
+"""Bytes of messages that are longer than a frame, a link frame, a program's ring."""
 _IDENTITY = Struct("<HHI")
 """node, number of the program, number of the message: bodies name themselves, so that no two are alike."""
 _PATTERN: Final = bytes(range(256)) * 8192
@@ -122,7 +124,7 @@ class Population:
         while not self._stopped and (fate == "stay" or patience > 0):
             patience -= 1
             yield self._pause()
-            for _ in range(random.choice((1, 1, 5))):
+            for _ in range(random.choice(BATCHES)):
                 if self._stopped:
                     break
                 data = self._message(journal)
@@ -145,7 +147,7 @@ class Population:
         random = self._kernel.random
         size = random.randint(0, self._options.largest)
         if random.random() < self._options.huge:
-            size = random.choice((3_000, 70_000, 300_000, 1_100_000))
+            size = random.choice(HUGE)
         return _IDENTITY.pack(journal.node_id, journal.number & 0xFFFF, len(journal.sent)) + _PATTERN[:size]
 
     def _quorum_watcher(self, journal: ClientJournal) -> tuple[QuorumSession, Script]:
@@ -182,7 +184,7 @@ class Population:
                         yield from ask(cmap.DeleteRequest(key).encode(), "cmap_delete")
                     else:
                         value = len(journal.entries).to_bytes(4, "little")
-                        yield from ask(cmap.SetRequest(key, UINT32, value).encode(), "cmap_set")
+                        yield from ask(cmap.SetRequest(key, ValueType.UINT32, value).encode(), "cmap_set")
                 except (TryAgain, NotExist):
                     continue
             yield Park()

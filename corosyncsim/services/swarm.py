@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from corosyncd.keyspace.values import uint32
-from corosyncsim.faults import Fault, Plan
+from corosyncsim.faults import DISTANCES, Fault, Plan
 from corosyncsim.node import Power
-from corosyncsim.services.options import Options
+from corosyncsim.services.options import BATCHES, Options
 from corosyncsim.services.stack import ENGINES, SETTINGS_PREFIX
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ WORDS: Final = 12
 SETTINGS: Final = tuple(SETTINGS_PREFIX + name for name in ("one", "two", "three"))
 
 
-def with_services(plan: Plan) -> Plan:
-    """The plan with whole nodes: fewer faults of the ring, so that rounds are completed between them, and faults of their own."""
+def with_services(plan: Plan, distance: str = "site") -> Plan:
+    """The plan with whole nodes: fewer faults of the ring, so that rounds are completed between them, and faults of their own.
+
+    All programs together send no more than nodes at this distance may (``corosyncsim.faults.DISTANCES``).
+    """
     random = Random(plan.seed * 2_654_435_761 + 2)
     token = plan.timeouts["token"] / 1000
     options = Options(
@@ -54,6 +58,13 @@ def with_services(plan: Plan) -> Plan:
         huge=random.choice((0.0, 0.0, 0.02)),
         watchers=random.random() < 0.7,
         wait_for_all=random.random() < 0.2,
+    )
+    apart = DISTANCES[distance]
+    batch = sum(BATCHES) / len(BATCHES)
+    options = replace(
+        options,
+        pause=max(options.pause, len(plan.node_ids) * options.members * batch / apart.rate),
+        huge=options.huge if apart.rate == inf else 0.0,
     )
     kinds = random.sample(KINDS, random.randint(1, 4))
     mean = max(token, 0.5) * random.choice((2.0, 5.0, 15.0))
