@@ -12,6 +12,7 @@ from statistics import median
 from corosyncd.totem.events import Configuration, ConfigurationKind, Deliver, Group, Multicast, Output, Queue, Unicast
 from corosyncd.totem.ring import Ring
 from corosyncd.totem.timeouts import derive
+from corosyncd.transport.udpu import ETHERNET_SEGMENT, trains
 
 NODES = (1, 2, 3)
 BATCH = 64
@@ -43,10 +44,11 @@ class Loop:
         ring, work = self.rings[node], self.work
         for output in outputs:
             if isinstance(output, Multicast):
-                for train, size in trains(output.frames):
+                for size, train in trains(output.frames, ETHERNET_SEGMENT):
+                    buffer = b"".join(train)
                     for other in NODES:
                         if other != node:
-                            work.append((other, train, size))
+                            work.append((other, buffer, size))
             elif isinstance(output, Unicast):
                 work.append((output.node_id, output.frame, 0))
             elif isinstance(output, Deliver):
@@ -80,20 +82,6 @@ class Loop:
                 if deadline is not None and deadline <= self.now:
                     rings[node].handle_timer(self.now)
                     self.act(node)
-
-
-def trains(frames: list[bytes]) -> list[tuple[bytes, int]]:
-    """Runs of frames of one size, the last of which may be shorter; at most 64 KiB each."""
-    found: list[tuple[bytes, int]] = []
-    start = 0
-    while start < len(frames):
-        size, end = len(frames[start]), start + 1
-        limit = start + max(1, 65000 // size)
-        while end < len(frames) and end < limit and len(frames[end]) <= size and len(frames[end - 1]) == size:
-            end += 1
-        found.append((b"".join(frames[start:end]), size if end > start + 1 else 0))
-        start = end
-    return found
 
 
 def visits(loop: Loop) -> int:

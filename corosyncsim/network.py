@@ -2,7 +2,7 @@
 
 Every ordered pair of nodes is a link of its own with its own base delay. A link is first in, first out, except for the
 datagrams that chance sends by a detour. Consecutive frames of one multicast that fare alike travel as one train of equal
-segments, as generic receive offload hands them to a daemon.
+segments, cut by the transport's own rule, as generic receive offload hands them to a daemon.
 
 Damage goes no deeper than a datagram checksum would let through: a damaged datagram either vanishes, or arrives so that its
 first bytes or its length give it away. A flipped bit inside an otherwise valid frame cannot be told from a valid frame by any
@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from corosyncd.transport.udpu import ETHERNET_SEGMENT, trains
 from corosyncsim.kernel import Kernel
 
 LINK_DATAGRAMS_LIMIT: Final = 4096
 """Datagrams that one link holds at a time; more are dropped, as by a router's full queue."""
 
-TRAIN_BYTES_LIMIT: Final = 65_535
+NOISE_LIMIT: Final = 65_535
+"""Bytes of a datagram that is nothing but foreign bytes."""
 SELF_DELAY: Final = 20e-6
 ICMP_BURST: Final = 6.0
 """Refusals that a host sends one peer at once (Linux, ``net.ipv4.icmp_ratelimit``) ..."""
@@ -208,8 +210,8 @@ class Network:
             for frame in straight:
                 self._send(link, destination, frame, len(frame), detour=False)
         else:
-            for train, segment_size in _trains(straight):
-                self._send(link, destination, train, segment_size, detour=False)
+            for segment_size, train in trains(straight, ETHERNET_SEGMENT):
+                self._send(link, destination, b"".join(train), segment_size, detour=False)
 
     def _send(self, link: _Link, destination: int, buffer: bytes, segment_size: int, *, detour: bool) -> None:
         if link.in_flight >= LINK_DATAGRAMS_LIMIT:
@@ -258,7 +260,7 @@ class Network:
         random = self._kernel.random
         choice = random.randrange(6)
         if choice == 5:
-            return b"\xff" + random.randbytes(random.randrange(1, TRAIN_BYTES_LIMIT))
+            return b"\xff" + random.randbytes(random.randrange(1, NOISE_LIMIT))
         if choice == 4 and frame[FRAME_TYPE_OFFSET] in CHECKED_WHOLE:
             return frame[: random.randrange(1, len(frame))]
         if choice == 0:
@@ -268,18 +270,3 @@ class Network:
         if choice == 2:
             return frame[:2] + bytes((random.randrange(4, 256),)) + frame[3:]
         return frame[:FRAME_TYPE_OFFSET] + bytes((random.randrange(6, 256),)) + frame[FRAME_TYPE_OFFSET + 1 :]
-
-
-def _trains(frames: Sequence[bytes]) -> list[tuple[bytes, int]]:
-    """Consecutive frames of one size, the last of them possibly shorter, joined as (buffer, segment size)."""
-    trains: list[tuple[bytes, int]] = []
-    start = 0
-    while start < len(frames):
-        size = len(frames[start])
-        room = TRAIN_BYTES_LIMIT // size
-        end = start + 1
-        while end < len(frames) and end - start < room and len(frames[end - 1]) == size and len(frames[end]) <= size:
-            end += 1
-        trains.append((b"".join(frames[start:end]) if end - start > 1 else frames[start], size))
-        start = end
-    return trains

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from corosyncd.totem.events import Configuration, ConfigurationKind, Deliver, Group, Multicast, Queue, RingId, Unicast
 from corosyncd.totem.ring import Ring
 from corosyncd.totem.timeouts import Parameters
-from corosyncd.transport.udpu import trains
+from corosyncd.transport.udpu import ETHERNET_SEGMENT, trains
 from corosyncsim.kernel import Kernel
 
 SYNCHRONISED_SERVICES: Final = 4
@@ -26,7 +26,6 @@ WIRE_DELAY: Final = 50e-6
 """Seconds from one host's socket to another's, beside the costs below: cards and a switch."""
 WIRE_RATE: Final = 10e9 / 8
 """Bytes a second of each node's card."""
-LARGEST_SEGMENT: Final = 1472
 SMALL_BODY: Final = 512
 """Frames of messages below this size count as small: many messages share one."""
 MICROSECOND: Final = 1e-6
@@ -239,7 +238,7 @@ class Host:
 
     def _send_to(self, peer: int, frames: list[bytes], token: bytes, spent: float) -> float:
         world, costs = self._world, self._world.costs
-        for segment, part in trains(frames, LARGEST_SEGMENT):
+        for segment, part in trains(frames, ETHERNET_SEGMENT):
             pieces = [(b"".join(part), segment)] if segment else [(frame, 0) for frame in part]
             for buffer, size in pieces:
                 spent += costs.send_call + (len(part) if segment else 1) * costs.send_frame

@@ -24,6 +24,10 @@ SOCKET_BUFFER = 2_179_072
 """Bytes asked for in both directions, as stock does (16 frames of its largest size)."""
 SOCKET_PRIORITY = 6
 LARGEST_DATAGRAM = 65_536
+ETHERNET_SEGMENT = 1472
+"""Bytes of a datagram that fit an Ethernet packet behind the headers of IPv4 ..."""
+ETHERNET_SEGMENT_IPV6 = 1452
+"""... and of IPv6."""
 LARGEST_TRAIN = 64_000
 """Bytes in one UDP_SEGMENT send; the kernel's own limit is a little under 64 KiB."""
 TRAIN_SEGMENTS = 60
@@ -115,7 +119,7 @@ class UdpuTransport:
         self._port = port
         self._family = socket.AF_INET6 if ":" in self._own else socket.AF_INET
         self._block_unlisted = block_unlisted
-        self._largest_segment = 1452 if self._family == socket.AF_INET6 else 1472
+        self._largest_segment = ETHERNET_SEGMENT_IPV6 if self._family == socket.AF_INET6 else ETHERNET_SEGMENT
         self._buffer = bytearray(LARGEST_DATAGRAM)
         self._view = memoryview(self._buffer)
         self._receiver = self._open(port)
