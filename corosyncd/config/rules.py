@@ -34,6 +34,7 @@ _TIMER_KEYS = (
     ("merge timeout", "merge"),
     ("downcheck timeout", "downcheck"),
     ("netmtu", "netmtu"),
+    ("window_size", "window_size"),
 )
 _ADVICE = {
     "token": "raise token, or leave it out for the default of 3000 ms",

@@ -14,6 +14,10 @@ MINIMUM_TIMEOUT: Final = 30
 MINIMUM_HOLD: Final = 14
 MINIMUM_NETMTU: Final = 256
 MAXIMUM_NETMTU: Final = 65536
+MAXIMUM_WINDOW: Final = 2048
+"""Frames: the members' queues hold 16384, half of them new ones, and what is sent stays there for up to three rotations."""
+LARGEST: Final = 0xFFFFFFFF
+"""The keys that show the values in force have 32 bits."""
 FRAME_OVERHEAD: Final = 2 * 45
 """Room that every frame leaves for two mcast headers, so that recovery can encapsulate it (§2.2)."""
 
@@ -123,6 +127,13 @@ def _check(values: Mapping[str, int], retransmit_is_set: bool) -> None:
         raise ValueError(
             f"The netmtu parameter ({values['netmtu']} bytes) must be between {MINIMUM_NETMTU} and {MAXIMUM_NETMTU}."
         )
+
+    if not 1 <= values["window_size"] <= MAXIMUM_WINDOW:
+        # Stock does not check; with a window larger than the queues nobody may ever send.
+        raise ValueError(f"The window_size parameter ({values['window_size']} frames) must be between 1 and {MAXIMUM_WINDOW}.")
+    for name, value in values.items():
+        if value > LARGEST:
+            raise ValueError(f"The {name} parameter ({value}) may not be more than {LARGEST}.")
 
 
 def _at_least(name: str, value: int, minimum: int = MINIMUM_TIMEOUT) -> None:

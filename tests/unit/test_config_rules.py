@@ -64,6 +64,8 @@ def test_encryption_switched_off_is_fine(tmp_path: Path) -> None:
         ("downcheck: 29", "downcheck", "The downcheck timeout parameter (29 ms) may not be less than (30 ms)"),
         ("max_network_delay: 29", "max_network_delay", "The max_network_delay parameter (29 ms) may not be less than (30 ms)"),
         ("netmtu: 100", "netmtu", "The netmtu parameter (100 bytes) must be between 256 and 65536"),
+        ("window_size: 2049", "window_size", "The window_size parameter (2049 frames) must be between 1 and 2048"),
+        ("token: 4294967295", "token", "The consensus parameter (5153960754) may not be more than 4294967295"),
     ],
 )
 def test_values_that_stock_refuses_are_refused_at_their_key(line: str, key: str, gist: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from corosyncd.totem.events import RingId
 from corosyncd.totem.ordering import WINDOW, Ordering, SortQueue
 from corosyncd.totem.sequence import BEFORE_ZERO, MASK, lower, precedes
 from corosyncd.totem.statistics import Statistics
-from corosyncd.totem.timeouts import derive
+from corosyncd.totem.timeouts import MAXIMUM_WINDOW, derive
 from corosyncd.totem.wire import OrfToken, RetransmitRequest
 
 RING = RingId(1, 9)
@@ -152,6 +152,13 @@ def test_a_new_ring_starts_its_sums_anew() -> None:
     node.commit()
     _, onward = node.visit(token(), SortQueue(RING), Source(0), 3, True)
     assert (onward.fcc, onward.backlog) == (0, 0)
+
+
+def test_the_largest_window_leaves_room_for_three_rotations() -> None:
+    node, queue, source, visitor = ordering(window_size=MAXIMUM_WINDOW), SortQueue(RING), Source(WINDOW), token()
+    for _ in range(3):
+        frames, visitor = node.visit(visitor, queue, source, 3, True)
+        assert len(frames) == MAXIMUM_WINDOW - MAXIMUM_WINDOW // 10
 
 
 @pytest.mark.parametrize(("operational", "window"), [(False, WINDOW), (True, WINDOW // 2)])

@@ -98,9 +98,11 @@ def test_126_ms_is_the_smallest_token_timeout_of_two_nodes() -> None:
         ({"downcheck": 29}, "The downcheck timeout parameter (29 ms) may not be less than (30 ms)."),
         ({"token_warning": 101}, "The token warning parameter (101%) must be between 0 (disabled) and 100."),
         ({"netmtu": 100}, "The netmtu parameter (100 bytes) must be between 256 and 65536."),
+        ({"window_size": 2049}, "The window_size parameter (2049 frames) must be between 1 and 2048."),
+        ({"token": 4294967295}, "The consensus parameter (5153960754) may not be more than 4294967295."),
     ],
 )
-def test_a_value_below_its_limit_is_refused_with_the_stock_text(settings: dict[str, int], text: str) -> None:
+def test_a_value_outside_its_limits_is_refused_with_the_stock_text(settings: dict[str, int], text: str) -> None:
     with pytest.raises(ValueError) as caught:
         derive(settings, 2)
     assert str(caught.value) == text
