@@ -27,6 +27,7 @@ from corosyncd.daemon.options import VERSION
 from corosyncd.daemon.pid_lock import LockError, PidLock
 from corosyncd.daemon.priority import Priority, lock_memory
 from corosyncd.daemon.statistics_keys import Delays, link_keys, ring_keys, transport_keys
+from corosyncd.daemon.totem_keys import totem_settings
 from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
 from corosyncd.keyspace import runtime_keys
@@ -221,12 +222,19 @@ class Boot:
             producer.write("MAIN", "warning", complaint)
 
     def _apply_settings(self, ring: Ring, executive: Executive, keys: Sequence[tuple[str, Value]]) -> None:
-        """A reload was taken over: what this process itself goes by."""
+        """A reload, or a program's change of a key, was taken over: what this process itself goes by.
+
+        A program may set what makes no ring: then the parameters in force stay, and the log says so.
+        """
         settings, complaints = from_keys(keys, self._settings["log_dir"])
         producer.apply(settings)
         for complaint in complaints:
             producer.write("MAIN", "warning", complaint)
-        parameters = derive(self._settings["totem"], self._settings["node_count"])
+        try:
+            parameters = derive(totem_settings(keys), self._settings["node_count"])
+        except ValueError as error:
+            producer.write("CFG", "error", f"Configuration is not valid: {error} The parameters in force stay.")
+            return
         ring.set_parameters(parameters)
         executive.throttle_delay = parameters.token_retransmit / 4
         executive.keys.publish(self._in_force(parameters.published))

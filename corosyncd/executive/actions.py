@@ -60,7 +60,7 @@ class ReopenLogs:
 
 @dataclass(frozen=True, slots=True)
 class SettingsChanged:
-    """A configuration was taken over: log and run the ring by its settings from now on."""
+    """A configuration was taken over, or a program has changed a key: log and run the ring by these settings from now on."""
 
     keys: tuple[tuple[str, Value], ...]
 

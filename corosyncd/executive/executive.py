@@ -48,6 +48,8 @@ from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import NO_RING, Configuration, ConfigurationKind, Group, Queue, RingId
 
 NORMAL, SYNC, CURRENT = 0, 1, 2
+SETTINGS = ("totem.", "logging.")
+"""Keys that this process goes by from the moment that a program changes them."""
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What arguments of the wrong type, number or size raise."""
 
@@ -387,6 +389,8 @@ class Executive:
 
     def _keys_change(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
         self.keys.change(engine, entry[1], entry[2])
+        if any(str(operation[1]).startswith(SETTINGS) for operation in entry[2]):
+            self.act(SettingsChanged(tuple(self.keys.space.items())))
 
     def _keys_confirm(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
         self.keys.confirmed(engine, entry[1])

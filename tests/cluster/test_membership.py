@@ -102,6 +102,28 @@ def test_a_majority_that_waits_for_all_gets_quorum_with_the_last_node_and_keeps_
         cluster[1].wait_members({1, 2}, quorate=True)
 
 
+def test_what_a_program_sets_of_the_ring_and_the_log_is_in_force_at_once() -> None:
+    with Cluster(1) as cluster:
+        node = cluster[1]
+        with node.connect(Cmap) as cmap:
+
+            def in_force(milliseconds: int) -> bool:
+                return cmap.get("runtime.config.totem.token") == milliseconds
+
+            cmap.set("totem.token", 2500)
+            eventually(lambda: in_force(2500), "the token timeout that was set", node.log)
+            for nonsense in (1, 1 << 60, "soon"):
+                cmap.set("totem.token", nonsense)
+            node.wait_logged("Configuration is not valid: ", 3)
+            assert in_force(2500)
+            cmap.delete("totem.token")
+            eventually(lambda: in_force(3000), "the default", node.log)
+            cmap.set("logging.debug", "on")
+            cmap.set("runtime.force_gather", "1")
+            node.wait_logged("entering GATHER state from 15")
+            node.wait_members({1})
+
+
 def test_a_reload_takes_nodes_in_and_out_and_moves_none() -> None:
     with Cluster(3, start=False, totem=TOKEN) as cluster:
         entries = cluster.configuration(cluster[1])["nodelist"]["node"]
