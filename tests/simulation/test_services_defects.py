@@ -25,7 +25,7 @@ SEEDS = {
     "miss a change of the map": 2,
     "apply half of a reload": 47,
     "form no new ring for a successor": 2,
-    "blame engines for its own absence": 1,
+    "blame engines for its own absence": 3,
     "let the programs of another engine share its fate": 1,
 }
 """The first seed that shows each."""
