@@ -194,6 +194,18 @@ def test_two_node_keeps_each_half_quorate() -> None:
     assert ring.quorate() == [True, True]
 
 
+def test_who_lost_quorum_in_a_round_that_was_aborted_waits_for_all_in_the_next_one() -> None:
+    """Else the tie breaker would find itself alone for a second round, and take itself for half of an old ring of one."""
+    ring = cluster(3, wait_for_all=1, auto_tie_breaker=1, auto_tie_breaker_node="1")
+    alone = ring.install([1])
+    ring.steps(alone)
+    ring.abort(alone)
+    ring.form([1])
+    ring.form([2, 3])
+    assert ring.quorate() == [False, True, True]
+    assert ring.key("wait_for_all_status") == 1
+
+
 def test_two_node_waits_for_both_at_the_start() -> None:
     ring = cluster(2, form=False, two_node=1)
     ring.form([1])

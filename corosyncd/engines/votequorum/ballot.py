@@ -78,6 +78,7 @@ class Ballot:
         self._check_last_man_standing(node)
         if known != node or source == self.votes.own_id or node.has(NodeFlag.FIRST):
             self.recalculate(allow_decrease=leaving or quorate_peer, by_nodes=leaving)
+        # As it was described, our own message too: within a round the quorum may be gone only until others have been heard.
         if self.votes.rules.wait_for_all and node.has(NodeFlag.QUORATE) and not node.has(NodeFlag.WAITING):
             self.votes = self.votes.with_waiting(False)
 
@@ -144,6 +145,9 @@ class Ballot:
         self._publication.hold()
         if len(members) > 1:
             self.set_own_flags(0, NodeFlag.FIRST)
+        if self.votes.rules.wait_for_all and not self.votes.quorate:
+            # The last round may have ended before its activation had seen to this.
+            self.votes = self.votes.with_waiting(True)
         self.votes, somebody_left = decision.members_changed(self.votes, members, ring_id)
         if self._window_wanted(somebody_left):
             self.open_window()
