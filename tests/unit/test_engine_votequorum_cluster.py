@@ -206,6 +206,17 @@ def test_who_lost_quorum_in_a_round_that_was_aborted_waits_for_all_in_the_next_o
     assert ring.key("wait_for_all_status") == 1
 
 
+def test_a_reload_does_not_fail_for_a_last_man_standing_that_was_disabled() -> None:
+    ring = cluster(4, last_man_standing=1, auto_tie_breaker=1)
+    ring[1].request(ring[1].connect(), messages.SetvotesRequest(2, 2).encode())
+    ring.run()
+    ring.form([1, 2, 3, 4])
+    assert not ring.info().flags & InfoFlag.LAST_MAN_STANDING
+    ring.change(4, {"nodelist.node.3.quorum_votes": uint32(2)})
+    assert ring.info(1, about=4).votes == 2
+    assert not ring.info(4).flags & InfoFlag.AUTO_TIE_BREAKER
+
+
 def test_two_node_waits_for_both_at_the_start() -> None:
     ring = cluster(2, form=False, two_node=1)
     ring.form([1])

@@ -192,6 +192,19 @@ def test_tracking_replaces_the_configured_votes_by_the_barrier() -> None:
     assert start(keys, barrier=7)[0].expected_votes == 7
 
 
+def test_tracking_begins_with_the_device_that_the_nodelist_counts() -> None:
+    settings, _ = start(keys_of(THREE, expected_votes_tracking=1, **DEVICE))
+    assert (settings.expected_votes, settings.device_votes) == (5, 2)
+    assert start(keys_of(THREE, expected_votes_tracking=1, **DEVICE), 7)[0].expected_votes == 7
+
+
+def test_a_device_whose_votes_can_no_longer_be_told_keeps_those_it_had() -> None:
+    before, _ = start(keys_of(THREE, **DEVICE))
+    settings, notice = again(keys_of(THREE, expected_votes=1, **DEVICE), before)
+    assert "quorum.device.votes must be specified when quorum.expected_votes is set" in notice
+    assert (settings.device_votes, settings.device_usable) == (2, False)
+
+
 def test_allow_downscale_switches_tracking_on() -> None:
     assert start(keys_of(THREE, allow_downscale=1))[0].rules.expected_votes_tracking
 

@@ -118,7 +118,7 @@ class _Reader:
         rules = self._tie_breaker_allowed(rules, nodelist)
         device_votes, nodelist_expected = self._device_votes(device, rules, nodelist, expected)
         if rules.expected_votes_tracking:
-            expected = self._tracked(tracking_barrier, nodelist, expected)
+            expected = self._tracked(tracking_barrier, nodelist_expected if nodelist.count else 0, expected)
         settings = Settings(
             votes=nodelist.own if nodelist.count else self._number("quorum.votes", 1),
             expected_votes=expected or nodelist_expected,
@@ -260,17 +260,20 @@ class _Reader:
             return nodelist.total - 1, 2 * nodelist.total - 1
         elif expected and expected - device.votes < 2:
             self._refuse_device("configuration error: quorum.device.votes is too high or expected_votes is too low")
-        return device.votes or 0, nodelist.total
+        if device.votes is None:
+            # Out of use, and nobody can say what it would vote; the others may still count what it did.
+            return self._previous.device_votes if self._previous is not None else 0, nodelist.total
+        return device.votes, nodelist.total
 
-    def _tracked(self, barrier: int, nodelist: _NodeList, expected: int) -> int:
+    def _tracked(self, barrier: int, nodelist_expected: int, expected: int) -> int:
         """The expected votes with expected_votes_tracking; 0 leaves them to the nodelist.
 
         As on stock nodes they replace what is configured. What an earlier life has stored (which stock nodes fail to do) is a
         minimum: nodes may have been added since.
         """
-        if not nodelist.count:
+        if not nodelist_expected:
             return max(barrier, expected)
-        return max(barrier, nodelist.total) if self._previous is None else barrier
+        return max(barrier, nodelist_expected) if self._previous is None else barrier
 
     def _refuse_device(self, text: str) -> None:
         if self._previous is None:

@@ -9,6 +9,7 @@ Source: votequorum(5), votequorum_overview(3), reference services section 4.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from coroipc.errors import Status
@@ -194,12 +195,14 @@ class VoteQuorumEngine(Engine):
 
     def _read_again(self) -> None:
         ballot = self._ballot
+        # last_man_standing may be off by now, for good.
+        in_force = replace(ballot.settings.rules, last_man_standing=ballot.votes.rules.last_man_standing)
         try:
             reading = configuration.read_again(
                 self.host,
                 self.host.node_id,
                 ballot.votes.tracking_barrier,
-                ballot.settings,
+                replace(ballot.settings, rules=in_force),
                 device_registered=self._device.registered,
             )
         except configuration.Conflict as conflict:
