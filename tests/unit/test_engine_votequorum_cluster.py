@@ -217,6 +217,14 @@ def test_a_reload_does_not_fail_for_a_last_man_standing_that_was_disabled() -> N
     assert not ring.info(4).flags & InfoFlag.AUTO_TIE_BREAKER
 
 
+def test_a_reload_that_cannot_tell_the_devices_votes_leaves_those_that_the_ring_counts() -> None:
+    ring = cluster(3, device_model="net", device_votes=1)
+    ring.change(3, {"quorum.device.votes": uint32(2)})
+    assert ring.info(1).qdevice_votes == 2
+    ring.change(1, {"quorum.device.votes": None, "quorum.expected_votes": uint32(5)})
+    assert ring.info(1).qdevice_votes == 2
+
+
 def test_two_node_waits_for_both_at_the_start() -> None:
     ring = cluster(2, form=False, two_node=1)
     ring.form([1])

@@ -195,14 +195,15 @@ class VoteQuorumEngine(Engine):
 
     def _read_again(self) -> None:
         ballot = self._ballot
-        # last_man_standing may be off by now, for good.
-        in_force = replace(ballot.settings.rules, last_man_standing=ballot.votes.rules.last_man_standing)
+        # last_man_standing may be off by now, for good, and the device's votes are the ring's.
+        rules = replace(ballot.settings.rules, last_man_standing=ballot.votes.rules.last_man_standing)
+        in_force = replace(ballot.settings, rules=rules, device_votes=ballot.votes.device_votes)
         try:
             reading = configuration.read_again(
                 self.host,
                 self.host.node_id,
                 ballot.votes.tracking_barrier,
-                replace(ballot.settings, rules=in_force),
+                in_force,
                 device_registered=self._device.registered,
             )
         except configuration.Conflict as conflict:
