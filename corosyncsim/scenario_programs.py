@@ -11,13 +11,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from corosyncsim.cluster import Cluster
 from corosyncsim.scenario import BadScenario, Command
+from corosyncsim.services.journal import ClientJournal
 from corosyncsim.services.member import Member
 from libcpg.messages import Address, ConfigurationChange, Deliver
 from libcpg.session import Event
+
+OF_A_PROGRAM: Final = frozenset({"join", "say", "quit", "die"})
+"""Commands whose first word is a program's name."""
+
+
+def steps_of(clients: Iterable[ClientJournal]) -> Iterator[Command]:
+    """What members of groups have done, as commands; what they said has other words, and fewer."""
+    for client in clients:
+        if client.group is None:
+            continue
+        name = f"p{client.number}"
+        yield Command("program", (str(client.node_id), name), at=client.began_at)
+        yield Command("join", (name, client.group.decode()), at=client.began_at)
+        yield from (Command("say", (name, f"{name}.{count}"), at=sent.time) for count, sent in enumerate(client.sent, 1))
+        if client.left_at is not None:
+            yield Command("quit", (name,), at=client.left_at)
+        if client.ended_at is not None:
+            yield Command("die", (name,), at=client.ended_at)
+
+
+def of_their_programs(steps: Iterable[Command]) -> Iterator[Command]:
+    """The steps without those of programs that none of them starts."""
+    started: set[str] = set()
+    for step in steps:
+        if step.verb == "program":
+            started.add(step.words[1])
+        if step.verb not in OF_A_PROGRAM or step.words[0] in started:
+            yield step
 
 
 class NamedPrograms:

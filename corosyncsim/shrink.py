@@ -1,16 +1,16 @@
 """Shrinks a run that violated a property to a short scenario that still violates it.
 
-The run becomes a scenario of explicit steps: every start, every fault and every message with its time. Then whatever can go
-goes: the time after the violation, nodes, steps (by delta debugging, Zeller and Hildebrandt 2002), the network's misfortunes,
-odd sizes and times. A candidate is taken when the same property still fails in it; so what comes out need not be the same
-fault, but it is one.
+The run becomes a scenario of explicit steps: every start, every fault, and every message with its time; of whole nodes what the
+members of groups did. Then whatever can go goes: the time after the violation, nodes, steps (by delta debugging, Zeller and
+Hildebrandt 2002), the network's misfortunes, what is odd about processes, sizes and times. A candidate is taken when the same
+property still fails in it; so what comes out need not be the same fault, but it is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import groupby, pairwise
+from itertools import count, groupby, pairwise
 from typing import Final
 
 from corosyncsim import faults
@@ -22,6 +22,8 @@ from corosyncsim.network import Conditions
 from corosyncsim.player import USUAL_SIZE, Player
 from corosyncsim.run import starts
 from corosyncsim.scenario import KIND_OF_VERB, Block, Command, cluster_of, duration, seconds, strike_of, text_of
+from corosyncsim.scenario_programs import of_their_programs, steps_of
+from corosyncsim.services.options import Options
 from corosyncsim.spoiling import Spoilt, changes
 
 RUNS_LIMIT: Final = 400
@@ -29,6 +31,7 @@ RUNS_LIMIT: Final = 400
 ACTIONS_LIMIT: Final = 20_000_000
 """The same in actions of the simulated worlds, all candidates together: some minutes."""
 CALM_CONDITIONS: Final = Conditions()
+USUAL_OPTIONS: Final = Options()
 LONG_WAIT: Final = 0.1
 """Seconds between two steps that are worth shortening."""
 _OF_MANY: Final = (faults.PARTITION, faults.ROLLING)
@@ -53,7 +56,11 @@ class Script:
         """The same in a cluster that lacks one node, and what is said about it."""
         plan = replace(self.plan, node_ids=tuple(other for other in self.plan.node_ids if other != node_id))
         steps = (_without(step, str(node_id)) for step in self.steps)
-        return replace(self, plan=plan, steps=tuple(step for step in steps if step))
+        return replace(self, plan=plan).of(step for step in steps if step)
+
+    def of(self, steps: Iterable[Command]) -> Script:
+        """The same with other steps: those of programs that start in it, if they are a program's."""
+        return replace(self, steps=tuple(of_their_programs(steps)))
 
     def together(self) -> list[Command]:
         """The commands with messages of one node at one moment in one line."""
@@ -82,9 +89,11 @@ def shrink(plan: Plan, number: int, defect: Spoilt | None = None, runs_limit: in
     one and the node that has it.
     """
     search = _Search(number, runs_limit)
-    script = _explicit(plan, defect)
-    violated_at = search.violated_at(script)
-    if violated_at is None:
+    for script in _explicit(plan, defect):
+        violated_at = search.violated_at(script)
+        if violated_at is not None:
+            break
+    else:
         return None
     script = search.smallest(script, violated_at)
     commands = script.together()
@@ -93,8 +102,12 @@ def shrink(plan: Plan, number: int, defect: Spoilt | None = None, runs_limit: in
     return text_of([Block([about, *map(str, commands)], played)])
 
 
-def _explicit(plan: Plan, defect: Spoilt | None) -> Script:
-    """The plan's run, once more, with everything that its programs did written down."""
+def _explicit(plan: Plan, defect: Spoilt | None) -> Iterator[Script]:
+    """The plan's run, once more, with everything that its programs did written down.
+
+    Of whole nodes: with what members of groups did written down, and without any other program; then with all programs, whose
+    deeds are left to chance.
+    """
     adapt, prepare = changes(defect)
     cluster = Cluster(plan, adapt=adapt)
     prepare(cluster)
@@ -112,14 +125,17 @@ def _explicit(plan: Plan, defect: Spoilt | None) -> Script:
         end = plan.duration
     steps = [Command("start", (str(node_id),), at=time) for node_id, time in began.items()]
     steps += [strike_of(fault, plan.conditions) for fault in plan.faults]
-    if isinstance(cluster.programs, Programs):
-        steps += [
+    script = Script(plan, defect, (), end)
+    programs = cluster.programs
+    if isinstance(programs, Programs):
+        sent = [
             Command("send", (str(node_id),), {} if size == USUAL_SIZE else {"size": str(size)}, time)
-            for time, node_id, size in cluster.programs.handed_over
+            for time, node_id, size in programs.handed_over
         ]
+        yield script.of(sorted(steps + sent, key=_moment))
     else:
-        steps.append(Command("load", at=0.0))
-    return Script(plan, defect, tuple(sorted(steps, key=_moment)), end)
+        yield script.of(sorted([*steps, *steps_of(programs.services.journal.clients)], key=_moment))
+        yield script.of(sorted([*steps, Command("load", at=0.0)], key=_moment))
 
 
 def _moment(step: Command) -> float:
@@ -151,21 +167,23 @@ class _Search:
 
     def smallest(self, script: Script, violated_at: float) -> Script:
         """The smallest script found."""
-        early = replace(
-            script, steps=tuple(s for s in script.steps if _moment(s) <= violated_at), end=min(script.end, violated_at)
-        )
-        script = self._first([early], script)
+        early = script.of(step for step in script.steps if _moment(step) <= violated_at)
+        script = self._first([replace(early, end=min(script.end, violated_at))], script)
         script = self._fewer_nodes(script)
-        script = replace(script, steps=tuple(self._fewest(script.steps, lambda steps: replace(script, steps=tuple(steps)))))
+        script = self._fewest(script)
         script = self._first([replace(script, plan=replace(script.plan, conditions=CALM_CONDITIONS))], script)
+        if script.plan.services:
+            script = self._first([replace(script, plan=replace(script.plan, services=USUAL_OPTIONS))], script)
         for candidate in _calmer(script):
             script = self._first([replace(script, plan=candidate(script.plan))], script)
         script = self._fewer_nodes(script)
         script = self._sooner(script)
-        for index in range(len(script.steps)):
+        for index in count():
+            if index >= len(script.steps):
+                break
             script = self._first(_plainer(script, index), script)
         script = self._first((replace(script, end=round(script.end + 0.5 * 10**-places, places)) for places in _ROUND_TO), script)
-        return replace(script, steps=tuple(self._fewest(script.steps, lambda steps: replace(script, steps=tuple(steps)))))
+        return self._fewest(script)
 
     def _fewer_nodes(self, script: Script) -> Script:
         for node_id in script.plan.node_ids:
@@ -186,21 +204,22 @@ class _Search:
         """The first candidate that still violates the property."""
         return next((candidate for candidate in candidates if self.violated_at(candidate) is not None), otherwise)
 
-    def _fewest(self, steps: Sequence[Command], script: Callable[[Sequence[Command]], Script]) -> Sequence[Command]:
-        """Delta debugging: leaves out ever smaller parts."""
+    def _fewest(self, script: Script) -> Script:
+        """Delta debugging: leaves out ever smaller parts of the steps."""
         parts = 2
-        while len(steps) > 1:
+        while len(script.steps) > 1:
+            steps = script.steps
             length = -(-len(steps) // parts)
             for start in range(0, len(steps), length):
-                fewer = [*steps[:start], *steps[start + length :]]
-                if self.violated_at(script(fewer)) is not None:
-                    steps, parts = fewer, max(parts - 1, 2)
+                fewer = script.of([*steps[:start], *steps[start + length :]])
+                if self.violated_at(fewer) is not None:
+                    script, parts = fewer, max(parts - 1, 2)
                     break
             else:
                 if length == 1 or self._over():
                     break
                 parts = min(2 * parts, len(steps))
-        return steps
+        return script
 
 
 def _shifted(script: Script, since: float, by: float) -> Script:
@@ -218,6 +237,12 @@ def _calmer(script: Script) -> Iterator[Callable[[Plan], Plan]]:
             yield lambda plan, name=each.name, usual=usual: replace(  # type: ignore[misc]
                 plan, conditions=replace(plan.conditions, **{name: usual})
             )
+    for each in fields(Options) if script.plan.services else ():
+        usual = getattr(USUAL_OPTIONS, each.name)
+        if getattr(script.plan.services, each.name) != usual:
+            yield lambda plan, name=each.name, usual=usual: replace(  # type: ignore[misc]
+                plan, services=replace(plan.services, **{name: usual})
+            )
 
 
 def _plainer(script: Script, index: int) -> Iterator[Script]:
@@ -226,7 +251,7 @@ def _plainer(script: Script, index: int) -> Iterator[Script]:
 
     def with_step(other: Command) -> Script:
         steps = (*script.steps[:index], other, *script.steps[index + 1 :])
-        return replace(script, steps=tuple(sorted(steps, key=_moment)))
+        return script.of(sorted(steps, key=_moment))
 
     for places in _ROUND_TO:
         options = {name: value for name, value in step.options.items() if name != "size"}

@@ -128,13 +128,22 @@ class ClientJournal:
     connected_at: float | None = None
     ended_at: float | None = None
     lost_at: float | None = None
-    left_group: bool = False
-    """Whether it has asked to leave its group."""
+    left_at: float | None = None
+    """When it has asked to leave its group."""
     entries: list[Entry] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
+    began_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began_at = self.kernel.now
 
     def __str__(self) -> str:
         return f"{self.node_id}:{self.service}{self.number}"
+
+    @property
+    def left_group(self) -> bool:
+        """Whether it has asked to leave its group."""
+        return self.left_at is not None
 
     def write(self, what: str) -> None:
         """A line of the trace."""
@@ -178,6 +187,10 @@ class ClientJournal:
         """The program has ended."""
         self.ended_at = self.kernel.now
         self.write(how)
+
+    def leaves(self) -> None:
+        """It asks to leave its group."""
+        self.left_at = self.kernel.now
 
     def sends(self, data: bytes) -> None:
         """A message of the group is handed to the library."""

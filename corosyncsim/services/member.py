@@ -85,7 +85,7 @@ class Member:
 
     def leave(self) -> None:
         """Leave the group; the effect is the ConfigurationChange that lists this member as left."""
-        self._program.journal.left_group = True
+        self._program.journal.leaves()
         self._do(lambda: self._session.leave(self._program.journal.group or b""))
 
     def die(self) -> None:

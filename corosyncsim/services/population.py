@@ -137,7 +137,7 @@ class Population:
         if self._stopped or fate == "stay":
             yield Park()
         elif fate == "leave":
-            journal.left_group = True
+            journal.leaves()
             yield from patiently(lambda: session.leave(group), AGAIN)
             yield self._pause()
         elif fate == "finalize":
@@ -213,7 +213,7 @@ class Population:
         What was missing at the end is in the journal.
         """
         journal = self.services.journal
-        groups = GROUPS[: self._options.groups]
+        groups = self._groups()
         witnesses = [Member(self.services, node_id) for node_id in self._cluster.nodes for _ in groups]
         for witness, group in zip(witnesses, groups * len(self._cluster.nodes), strict=True):
             witness.join(group)
@@ -266,6 +266,12 @@ class Population:
         program("quorum", {"quorum_getquorate": (quorum.getquorate.encode(), quorum.getquorate.decode)})
         program("votequorum", {"votequorum_getinfo": (votequorum.getinfo.encode(), _votes)})
 
+    def _groups(self) -> tuple[bytes, ...]:
+        """Those that programs of chance may choose, and those that others were told to join."""
+        usual = GROUPS[: self._options.groups]
+        others = {client.group for client in self.services.journal.clients if client.group is not None}
+        return (*usual, *sorted(others.difference(usual)))
+
     def _present(self, group: bytes) -> list[ClientJournal]:
         """Programs that have joined a group, live, and were not cut off from their engine."""
         return [
@@ -277,7 +283,7 @@ class Population:
     def _disagreements(self) -> list[str]:
         """Members of a group that do not see exactly the programs that live."""
         reasons = []
-        for group in GROUPS[: self._options.groups]:
+        for group in self._groups():
             present = self._present(group)
             places = sorted((journal.node_id, journal.pid) for journal in present)
             for journal in present:

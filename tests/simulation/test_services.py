@@ -11,6 +11,7 @@ import pytest
 from corosyncsim.cluster import Cluster
 from corosyncsim.faults import Load, Plan, draw
 from corosyncsim.network import Conditions
+from corosyncsim.player import perform
 from corosyncsim.run import execute
 from corosyncsim.services.member import Member
 from corosyncsim.services.options import Options
@@ -110,6 +111,13 @@ def test_a_node_that_is_stopped_says_goodbye_and_its_group_is_told() -> None:
     cluster.nodes[3].leave()
     assert cluster.run_until(lambda: len(first.members) == 2, 1.0)
     assert third.lost
+
+
+def test_the_quiet_phase_waits_for_groups_of_any_name() -> None:
+    played, player = perform("cluster nodes=1,2 services=yes\nprogram 1 a\njoin a replicas\nsay a hello\ncheck\n")
+    assert "hears hello" in played
+    assert player.report
+    assert player.report.violations == ()
 
 
 def test_a_bare_ring_serves_no_programs() -> None:

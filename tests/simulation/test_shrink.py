@@ -9,13 +9,14 @@ import pytest
 from corosyncsim import faults
 from corosyncsim.__main__ import main
 from corosyncsim.defects import DEFECTS
-from corosyncsim.faults import Fault, Load, Plan
+from corosyncsim.faults import Fault, Load, Plan, draw
 from corosyncsim.network import Conditions
 from corosyncsim.player import perform
 from corosyncsim.run import execute
 from corosyncsim.scenario import blocks
 from corosyncsim.services import swarm
 from corosyncsim.services.options import Options
+from corosyncsim.services.swarm import with_services
 from corosyncsim.shrink import shrink
 
 STRUCK = 2
@@ -92,6 +93,27 @@ def test_a_defect_above_the_ring_shrinks_too() -> None:
     assert played == text
     assert player.report
     assert 18 in {violation.number for violation in player.report.violations}
+
+
+def test_a_run_of_whole_nodes_shrinks_to_what_its_members_did(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "swap two messages of a group"
+    plan = with_services(draw(1, (3, 3), 6.0))
+    arguments = ["run", "--level", "cluster", "--seeds", "1", "--nodes", "3", "--minutes", "0.1", "--defect", name]
+    assert main(arguments) == 1
+    printed = capsys.readouterr().out
+    text = printed[printed.index("# Property 17") : printed.index("1 runs,")]
+    made, *steps = blocks(text)[0].commands()
+    assert len(plan.faults) > 5
+    assert {step.verb for step in steps} <= {"start", "program", "join", "say", "quit", "check"}, "no chance, and no fault"
+    assert len(steps) <= 8
+    assert len(made.options["nodes"].split(",")) < 3
+    assert (steps[-1].at or 0.0) < plan.duration
+    for spoilt in (True, False):
+        options = {key: value for key, value in made.options.items() if spoilt or key not in ("defect", "struck")}
+        _, player = perform("\n".join(map(str, (replace(made, options=options), *steps))))
+        assert player.report
+        assert (17 in {violation.number for violation in player.report.violations}) == spoilt
+        assert spoilt or player.report.violations == ()
 
 
 def test_run_prints_a_shrunk_scenario_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
