@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
-from coroipc.map_values import ValueType
 from corosyncd.engines.engine import KeyChange
+from corosyncd.keyspace.changes import Track
 from corosyncd.keyspace.values import Value
 
 
@@ -22,9 +22,12 @@ class Replica:
         self._sorted = True
 
     def apply(self, changes: Iterable[KeyChange]) -> None:
-        """Bring the copy up to date. A change without a new value removes its key, whether it was here or not."""
+        """Bring the copy up to date. A deleted key is removed, whether it was here or not.
+
+        What a change is, its event says: a client may give a key the type of no value (0), and the key is there all the same.
+        """
         for change in changes:
-            if change.new.type == ValueType.NONE:
+            if change.event == Track.DELETE:
                 if self._values.pop(change.name, None) is not None:
                     self._sorted = False
             else:

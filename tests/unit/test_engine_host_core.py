@@ -237,6 +237,15 @@ def test_key_changes_are_applied_then_told_then_confirmed_and_access_keys_stay_w
     assert not bench.host.allowed(1000, 1000)
 
 
+def test_a_key_with_the_type_of_no_value_is_there_until_it_is_deleted() -> None:
+    bench = Bench().run()
+    bench.say([ToEngine.KEYS, 0, [key("toy.a", NO_VALUE)]])
+    assert bench.host.key("toy.a") == NO_VALUE
+    assert list(bench.host.keys("toy.")) == [("toy.a", NO_VALUE)]
+    bench.say([ToEngine.KEYS, 0, [key("toy.a", NO_VALUE, event=1)]])
+    assert bench.host.key("toy.a") is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
