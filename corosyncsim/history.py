@@ -235,6 +235,26 @@ class History:
         start = ours.index(sent.begun_on)
         return ours[start : start + len(common)] != common
 
+    def parted(self, ring: Ring, process: Process, other: Process, until: float) -> bool:
+        """Whether two that were on a ring left it, or one to which they came together from it, on different ways.
+
+        Of the way of ``process`` counts what it had installed at the time ``until``, and one ring more: what it delivered last
+        may have been of a ring that it was about to leave. One that ended first went nowhere.
+        """
+        theirs = self._path.get(other, [])
+        way: list[Ring] = []
+        for event in self.events.get(process, ()):
+            if isinstance(event, Failed) and way:
+                return True
+            if isinstance(event, Installed) and event.kind is ConfigurationKind.REGULAR and (way or event.ring == ring):
+                way.append(event.ring)
+                if event.time > until:
+                    break
+        if ring not in theirs:
+            return False
+        start = theirs.index(ring)
+        return theirs[start : start + len(way)] != way
+
     def lives(self) -> Iterator[Process]:
         """The processes that had not ended when the run ended."""
         for process, events in self.events.items():

@@ -17,7 +17,7 @@ from corosyncsim.checkers.violation import Violation
 from corosyncsim.group_lives import Address, Moved, Program, Spoken
 from corosyncsim.history import History, Ring
 from corosyncsim.services.journal import Changed, ClientJournal, Heard, Place, RingTold, Sent
-from libcpg.messages import ATOMIC_MESSAGE_LIMIT, Reason
+from libcpg.messages import ATOMIC_MESSAGE_LIMIT
 
 PROPERTY = group_changes.PROPERTY
 PEERS: Final = 6
@@ -112,7 +112,7 @@ def _compare(history: History, members: Sequence[ClientJournal], cut: set[tuple[
     for (_, ring), stretches in rings.items():
         for index, stretch in enumerate(stretches):
             for other in stretches[max(0, index - PEERS) : index]:
-                broken = _divergence(stretch, other)
+                broken = _divergence(stretch, other, history, ring)
                 if broken:
                     step = stretch.steps[0] if stretch.steps else other.steps[0]
                     yield PROPERTY.broken(stretch.member.node_id, step.time, f"on ring {ring}: {broken}")
@@ -141,13 +141,15 @@ def _stretches(member: ClientJournal) -> Iterator[tuple[RingId, Stretch]]:
         yield ring_id, Stretch(member, steps, joins, ends=member.ended_at is not None or member.lost_at is not None)
 
 
-def _divergence(one: Stretch, other: Stretch) -> str | None:
+def _divergence(one: Stretch, other: Stretch, history: History, ring: Ring) -> str | None:
     """Two members on one ring: alike until one ends, or until each is told that the other left."""
     first, second = _overlap(one, other)
     for index, (mine, theirs) in enumerate(zip(first, second, strict=False)):
         if mine[1:] == theirs[1:]:
             continue
-        if not _parted(first[index:], second[index:], one, other):
+        remainders = (first[index:], other.member), (second[index:], one.member)
+        told = all(_may_have_been_told(*each) for each in remainders)
+        if not told and not (_cut_off(one, other, history, ring) or _cut_off(other, one, history, ring)):
             return f"{one.member} and {other.member} should be told the same, not {_name(mine)} and {_name(theirs)}"
         return _order(first[index:], second[index:], one, other)
     return None
@@ -172,27 +174,19 @@ def _from(join: Step, steps: list[Step]) -> list[Step]:
     return []
 
 
-def _parted(first: Sequence[Step], second: Sequence[Step], one: Stretch, other: Stretch) -> bool:
-    """Whether each is told in what remains that the other has left; where nothing more came, it may not have been told yet.
-
-    Nor is a member that ended told of the cut that the other was told of.
-    """
-    of_other, of_one = _farewell(first, other.member), _farewell(second, one.member)
-    cut_off = (one.ends and of_one is Reason.NODE_DOWN) or (other.ends and of_other is Reason.NODE_DOWN)
-    return cut_off or (_may_have_parted(first, of_other) and _may_have_parted(second, of_one))
+def _may_have_been_told(steps: Sequence[Step], other: ClientJournal) -> bool:
+    """Whether the other is told to have left in what remains; where nothing more came, it may not have been told yet."""
+    changes = [step for step in steps if isinstance(step, Changed)]
+    return not changes or any(place(other) == (node, pid) for change in changes for node, pid, _ in change.left)
 
 
-def _farewell(steps: Sequence[Step], other: ClientJournal) -> Reason | None:
-    """Why the other is told to have left; None: it is not."""
-    for step in steps:
-        for node, pid, reason in step.left if isinstance(step, Changed) else ():
-            if (node, pid) == place(other):
-                return Reason(reason)
-    return None
-
-
-def _may_have_parted(steps: Sequence[Step], farewell: Reason | None) -> bool:
-    return farewell is not None or not any(isinstance(step, Changed) for step in steps)
+def _cut_off(ended: Stretch, other: Stretch, history: History, ring: Ring) -> bool:
+    """Whether the nodes of both parted, and the member ended before it could be told."""
+    member = ended.member
+    if not ended.ends:
+        return False
+    end = min(time for time in (member.ended_at, member.lost_at) if time is not None)
+    return history.parted(ring, member.process, other.member.process, end)
 
 
 def _order(first: Sequence[Step], second: Sequence[Step], one: Stretch, other: Stretch) -> str | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from corosyncd.totem.events import RingId
+from corosyncd.totem.events import ConfigurationKind, RingId
 from corosyncsim.checkers import process_groups
-from corosyncsim.history import History, Process
+from corosyncsim.history import Event, Failed, History, Installed, Process, Ring
 from corosyncsim.kernel import Kernel
 from corosyncsim.services.journal import Changed, ClientJournal, Heard, Journal, RingTold, Sent
 from corosyncsim.trace import Trace
 from libcpg.messages import Reason
 
 BOTH = ((1, 1000), (2, 1000))
-RING, NEXT = RingId(1, 8), RingId(1, 12)
+RING = RingId(1, 8)
 
 
 def member(node_id: int) -> ClientJournal:
@@ -32,26 +32,28 @@ def heard(time: float, sender: int, number: int = 0) -> Heard:
     return Heard(time, (sender, 1000), 8, 10 * sender + number)
 
 
-def left_alone(time: float, reason: Reason) -> list[Changed | RingTold]:
-    """What member 2 is told when member 1 has gone."""
-    nodes = (2,) if reason is Reason.NODE_DOWN else (1, 2)
-    return [Changed(time, BOTH[1:], ((1, 1000, int(reason)),), ()), RingTold(time, NEXT, nodes)]
+def rings(node_id: int, *later: tuple[float, Ring]) -> tuple[Process, list[Event]]:
+    """What a node's process installed: the ring of all, and later ones with the times."""
+    ways = [(0.5, Ring(*RING)), *later]
+    events = [Installed(order, time, ConfigurationKind.REGULAR, ring, (1, 2)) for order, (time, ring) in enumerate(ways)]
+    return Process(node_id, 1), list(events)
 
 
-def violations(*members: ClientJournal) -> list[str]:
-    history = History(services=Journal(clients=list(members)))
+def violations(*members: ClientJournal, events: dict[Process, list[Event]] | None = None) -> list[str]:
+    history = History(events=events or {}, services=Journal(clients=list(members)))
     return [violation.expected for violation in process_groups.check(history)]
 
 
-@pytest.mark.parametrize(("reason", "count"), [(Reason.NODE_DOWN, 0), (Reason.PROCESS_DOWN, 1)])
-def test_a_member_that_ended_was_not_told_of_a_cut_but_its_death_alone_excuses_nothing(reason: Reason, count: int) -> None:
+@pytest.mark.parametrize(("elsewhere", "count"), [(True, 0), (False, 1)])
+def test_a_member_that_ended_was_not_told_of_a_cut_but_its_end_alone_excuses_nothing(elsewhere: bool, count: int) -> None:
     ended, stays = member(1), member(2)
     # Changes of third members must not make the judge believe that the one which ended was told everything.
-    third = [Changed(4.0, (*BOTH, (2, 1001)), (), ((2, 1001, int(Reason.JOIN)),))]
-    ended.entries += [heard(3.0, 1), *third]
+    ended.entries += [heard(3.0, 1), Changed(4.0, (*BOTH, (2, 1001)), (), ((2, 1001, int(Reason.JOIN)),))]
     ended.ended_at = 5.0
-    stays.entries += [heard(9.0, 2), *left_alone(9.0, reason)]
-    assert len(violations(ended, stays)) == count
+    stays.entries += [heard(9.0, 2), Changed(9.0, BOTH[1:], ((1, 1000, int(Reason.PROCESS_DOWN)),), ())]
+    together, alone = Ring(1, 12), Ring(2, 16)
+    events = dict([rings(1, (8.0, together)), rings(2, (8.0, alone if elsewhere else together))])
+    assert len(violations(ended, stays, events=events)) == count
 
 
 @pytest.mark.parametrize(("other", "count"), [((1, 2), 0), ((2, 1), 1)])
@@ -61,3 +63,27 @@ def test_members_that_stay_are_told_one_order(other: tuple[int, int], count: int
     first.entries += [heard(3.0, 1), heard(3.0, 2), joins]
     second.entries += [*(heard(3.0, sender) for sender in other), joins]
     assert len(violations(first, second)) == count
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "until", "parted"),
+    [
+        ([(8.0, Ring(1, 12))], [(8.0, Ring(1, 12))], 5.0, False),
+        ([(8.0, Ring(1, 12))], [(8.0, Ring(2, 12))], 5.0, True),
+        ([(8.0, Ring(1, 12))], [], 5.0, True),
+        ([(4.0, Ring(1, 12)), (8.0, Ring(1, 16))], [(4.0, Ring(1, 12)), (8.0, Ring(2, 16))], 5.0, True),
+        ([(6.0, Ring(1, 12)), (8.0, Ring(1, 16))], [(6.0, Ring(1, 12)), (8.0, Ring(2, 16))], 5.0, False),
+    ],
+    ids=["together", "apart", "one stayed behind", "apart from the ring after", "apart after the end"],
+)
+def test_processes_part_where_their_ways_differ(
+    first: list[tuple[float, Ring]], second: list[tuple[float, Ring]], until: float, parted: bool
+) -> None:
+    history = History(events=dict([rings(1, *first), rings(2, *second)]))
+    assert history.parted(Ring(*RING), Process(1, 1), Process(2, 1), until) is parted
+
+
+def test_a_process_that_ended_on_the_ring_has_parted() -> None:
+    process, events = rings(1)
+    history = History(events={process: [*events, Failed(9, 4.0)], **dict([rings(2)])})
+    assert history.parted(Ring(*RING), process, Process(2, 1), 5.0)
