@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from hashlib import sha256
 from pathlib import Path
@@ -82,10 +84,12 @@ def _guided(name: str, inputs: int, seed: int, results: Path) -> bool:
     with tempfile.TemporaryDirectory(prefix="corosyncd-fuzz-") as scratch:
         folder = Path(scratch)
         command = [sys.executable, "-m", "fuzz.guided", name, str(inputs), str(1 + seed % LARGEST_GUIDED_SEED), str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        found = len(list((folder / "corpus").iterdir()))
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode == 0:
-            print(f"{name}: {inputs} inputs guided by coverage; the corpus has grown to {found}", flush=True)
+            seconds, found = time.perf_counter() - began, len(list((folder / "corpus").iterdir()))
+            reached = " to ".join(re.findall(r"(?:INITED|DONE)\s+cov: ([0-9]+)", done.stderr))
+            print(f"{name}: {inputs} guided in {seconds:.0f} s, {reached} branches, {found} inputs in the corpus", flush=True)
             return True
         kept = [path for path in folder.iterdir() if path.is_file()]
         results.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def main() -> None:
     for number, data in enumerate(target.seeds[:: max(1, len(target.seeds) // SEEDS_EACH)]):
         (corpus / f"seed-{number}").write_bytes(data)
     limits = (f"-runs={runs}", f"-seed={seed}", f"-max_len={LARGEST_INPUT}", f"-timeout={HANG_SECONDS}")
-    output = (f"-artifact_prefix={folder}/", "-verbosity=0")
+    output = (f"-artifact_prefix={folder}/", "-verbosity=1")
     atheris.Setup([sys.argv[0], *limits, *output, str(corpus)], lambda data: run_one(target, data) and None)
     atheris.Fuzz()
 

@@ -6,7 +6,6 @@ keys meet a real map, whose changes it hears.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -60,8 +59,7 @@ KEYS: Final = {
 class LoneEngine:
     """Built anew for each input. ``failures``: handlers that raised, as the host logged them."""
 
-    def __init__(self, engine: type[Engine], kept: bytes | None = None) -> None:
-        """``kept``: what a predecessor handed over."""
+    def __init__(self, engine: type[Engine]) -> None:
         self.ring_id = RING
         self.now = 1000.0
         self.responses: list[bytes] = []
@@ -71,8 +69,6 @@ class LoneEngine:
         self.refused: list[str] = []
         """Why it ended: words after which the executive stops the node, or the engine."""
         self.said = 0
-        self.statuses: Counter[int] = Counter()
-        """Answers of the map to changes that were asked for."""
         self.file = b""
         """What a file holds that a client shares."""
         self._words: list[Sequence[Any]] = []
@@ -80,7 +76,7 @@ class LoneEngine:
         self.record = EngineRecord(engine.description.name)
         self.keeper = KeyKeeper(KeySpace(), lambda: [self.record], lambda changes: None)
         self.keeper.publish(KEYS.items())
-        self.host = EngineHost(engine, NODE, kept, self, self, self._log, FakeMachine())  # type: ignore[arg-type]
+        self.host = EngineHost(engine, NODE, None, self, self, self._log, FakeMachine())  # type: ignore[arg-type]
         self.host.at(self.now)
         self.host.hello()
         self.work()
@@ -93,7 +89,6 @@ class LoneEngine:
         self.host.connected(self.client)
         self.work()
         self.said = 0
-        self.statuses.clear()
 
     def hear(self, *entries: list[Any], bodies: Sequence[bytes] = ()) -> None:
         """Words of the executive."""
@@ -131,8 +126,6 @@ class LoneEngine:
                 self._answer(entry)
             entries, self.record.outbox = self.record.outbox, []
             for _ring_id, told, _bodies in entries:
-                if told[0] == ToEngine.KEYS_RESULT:
-                    self.statuses.update(told[2])
                 self.hear(told)
             for body in multicasts:
                 self.deliver(NODE, int.from_bytes(body[:2], "little"), body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import resource
 import time
 from collections import Counter
@@ -69,11 +68,6 @@ def run_one(target: Target, data: bytes) -> float:
     if spent > LONGEST_CPU_SECONDS:
         raise Finding(f"{spent:.1f} s of processor time for one input")
     return spent
-
-
-def without_numbers(reason: str) -> str:
-    """A reason that holds numbers and details, as one to be counted by."""
-    return re.sub(r" at word.*| a ring of.*|:.*|\b[0-9]+ ?", "", reason).strip()
 
 
 def memory_kib() -> int:

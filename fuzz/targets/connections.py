@@ -19,8 +19,7 @@ from coroipc.semaphores import ProcessSharedSemaphore
 from coroipc.server.connection import Connection
 from coroipc.server.outbox import RetryTimer
 from fuzz.pieces import cut, joined
-from fuzz.run import without_numbers
-from fuzz.target import claim
+from fuzz.target import claim, without_numbers
 from fuzz.targets.rings import LIES, lie
 
 DATA_BYTES: Final = 4096

@@ -16,8 +16,7 @@ from corosyncd.link.frames import Direction
 from corosyncd.link.link import LinkBroken, LinkEnd
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from fuzz.pieces import cut, joined
-from fuzz.run import without_numbers
-from fuzz.target import claim
+from fuzz.target import claim, without_numbers
 
 PAGE: Final = 4096
 RING_BYTES: Final = 2 * PAGE

@@ -12,8 +12,7 @@ from typing import Any, Final
 from coroipc.ringbuffer import HEADER_SIZE, REFERENCE_COUNT, SEMAPHORE_OFFSET, USER_WORD, RingBuffer, RingCorrupt
 from coroipc.semaphores import ProcessSharedSemaphore
 from fuzz.pieces import cut, joined
-from fuzz.run import without_numbers
-from fuzz.target import claim
+from fuzz.target import claim, without_numbers
 
 DATA_BYTES: Final = 4096
 WORDS: Final = DATA_BYTES // 4
