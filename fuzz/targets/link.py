@@ -8,6 +8,7 @@ from corosyncd.link.frames import Direction, decode, encode
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import RingId
 from fuzz.target import claim
+from fuzz.targets.words import SAID
 
 
 class LinkTarget:
@@ -42,13 +43,11 @@ def _chunks() -> tuple[list[bytes], list[bytes]]:
         ([ToEngine.CONFIGURATION, [1], [1, 2]], []),
         ([ToEngine.KEYS, 0, [["add", "a.b", 6, b"\1\0\0\0", 0, b""]]], []),
         ([ToEngine.CREDIT, 1 << 20], []),
+        ([ToEngine.KEYS_RESULT, 1, [1, 12]], []),
+        ([ToEngine.QUORUM, True, [1, 2], 1], []),
+        ([ToEngine.STATISTICS, 1, {"stats.srp.x": [8, bytes(8)]}], []),
     ]
-    to_executive: list[tuple[list[object], list[bytes]]] = [
-        ([ToExecutive.HELLO, {"name": "toy", "service_id": 9}], []),
-        ([ToExecutive.MULTICAST, 1, [4, 2]], [b"1234", b"56"]),
-        ([ToExecutive.KEYS_CHANGE, 1, [["set", "a.b", 6, b"\1\0\0\0", 0, 0]]], []),
-        ([ToExecutive.CONSUMED, 7], []),
-    ]
+    to_executive = [(word, [bytes(16)] if word[0] == ToExecutive.MULTICAST else []) for word in SAID]
     return tuple(  # type: ignore[return-value]
         [b"".join(encode(ring_id, [entry], bodies)) for entry, bodies in entries]
         + [b"".join(encode(ring_id, [entry for entry, _ in entries], [body for _, bodies in entries for body in bodies]))]
