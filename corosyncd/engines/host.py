@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import traceback
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -30,6 +29,7 @@ from corosyncd.engines.gate import Gate, Verdict
 from corosyncd.engines.machine import Machine, NoMachine
 from corosyncd.engines.replica import Replica
 from corosyncd.engines.timers import Timers
+from corosyncd.engines.undecodable import Undecodable
 from corosyncd.engines.wire import header
 from corosyncd.keyspace.values import Value, uint64
 from corosyncd.link.frames import Frame
@@ -39,9 +39,6 @@ from corosyncd.totem.events import NO_RING, RingId
 
 MORE_OF_SNAPSHOT: Final = -1
 """The confirm number of a KEYS entry that is not the snapshot's last."""
-REASONS_KEPT: Final = 32
-"""Different reasons for which undecodable messages are counted; further ones count as "other"."""
-_REASON_LENGTH: Final = 80
 _REQUEST = struct.Struct("=i4xi4x")
 _HEADER_SIZE: Final = 16
 _ACCESS_KEYS: Final = "uidgid."
@@ -107,7 +104,7 @@ class EngineHost:
         self.in_sync = True
         self.description = engine.description
         self.stopped = False
-        self.undecodable: Counter[str] = Counter()
+        self.undecodable = Undecodable(engine.description.name, log)
         self.out_of_step = 0
         """Sync multicasts dropped because they came outside the engine's step."""
         self._outbox = outbox
@@ -251,17 +248,13 @@ class EngineHost:
         functions = self.description.functions
         for source, function, body in zip(words[0::3], words[1::3], islice(bodies, len(words) // 3), strict=True):
             if function >= functions:
-                self._count_undecodable("unknown function")
+                self.undecodable.unknown_function(source, function)
                 continue
             try:
                 deliver(source, function, body)
             except (ValueError, struct.error) as error:
-                self._count_undecodable(f"function {function}: {error}"[:_REASON_LENGTH])
+                self.undecodable.refused(source, function, error)
         self._say(ToExecutive.CONSUMED, sum(words[2::3]))
-
-    def _count_undecodable(self, reason: str) -> None:
-        known = reason in self.undecodable or len(self.undecodable) < REASONS_KEPT
-        self.undecodable[reason if known else "other"] += 1
 
     def _configuration(self, entry: Sequence[Any]) -> None:
         self._ring_id = self._outbox.ring_id = self._frame_ring
@@ -334,8 +327,8 @@ class EngineHost:
         self._engine.quorate_confirmed()
 
     def _statistics_request(self, entry: Sequence[Any]) -> None:
-        own = {"undecodable": self.undecodable.total(), "out_of_step": self.out_of_step}
-        keys = {f"stats.services.{self.description.name}.{name}": list(uint64(count)) for name, count in own.items()}
+        own = {f"stats.services.{self.description.name}.out_of_step": self.out_of_step} | self.undecodable.keys()
+        keys = {name: list(uint64(count)) for name, count in own.items()}
         self._say(ToExecutive.STATISTICS, entry[1], self._programs.statistics() | keys)
 
     def _statistics(self, entry: Sequence[Any]) -> None:

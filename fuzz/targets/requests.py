@@ -64,7 +64,10 @@ class RequestsTarget:
             claim(not lone.failures, f"the handler of {name} failed: {lone.failures[:1]}")
             unanswered = identifier in engine.description.unanswered
             claim(len(lone.responses) <= (0 if unanswered else 1), f"{name} is answered once")
-            claim(not lone.host.undecodable, f"{name} made the engine send what it does not understand: {lone.host.undecodable}")
+            claim(
+                not lone.host.undecodable.counts,
+                f"{name} made the engine send nonsense: {lone.host.undecodable.counts}",
+            )
             claim(lone.said <= WORDS_LIMIT and len(lone.events) <= EVENTS_LIMIT, f"what {name} brings about is bounded")
             if lone.disconnected:
                 self.dropped[lone.disconnected[0].split(" of ")[0]] += 1

@@ -30,12 +30,12 @@ class RingMessagesTarget:
             return
         engine = ENGINES[data[0] % len(ENGINES)]
         lone = LoneEngine(engine)
-        before = sum(lone.host.undecodable.values())
+        before = sum(lone.host.undecodable.counts.values())
         claim(before == 0, f"{engine.description.name} understands its own messages")
         for _ in range(2):
             # The executive hands over nothing shorter than a header.
             lone.deliver(data[1], data[2], data[3:].ljust(HEADER, b"\0"))
             lone.work()
         claim(lone.said <= WORDS_LIMIT and len(lone.events) <= EVENTS_LIMIT, "what an engine says is bounded")
-        for reason, count in lone.host.undecodable.items():
+        for reason, count in lone.host.undecodable.counts.items():
             self.dropped[f"{engine.description.name}: {reason}"] += count

@@ -20,7 +20,7 @@ from corosyncd.engines.engine import (
     MulticastClass,
     SharedFile,
 )
-from corosyncd.engines.host import MORE_OF_SNAPSHOT, REASONS_KEPT, EngineHost
+from corosyncd.engines.host import MORE_OF_SNAPSHOT, EngineHost
 from corosyncd.keyspace.values import NO_VALUE, text, uint8
 from corosyncd.link.frames import Direction, Frame, decode
 from corosyncd.link.outbox import Outbox
@@ -314,16 +314,23 @@ def test_undecodable_messages_are_counted_by_reason_and_the_rest_is_delivered() 
     bodies = [b"short", b"good", b"bad one", b"x"]
     bench.say([ToEngine.DELIVER, [1, 0, 5, 1, 0, 4, 1, 1, 7, 1, 3, 1]], bodies=bodies)
     assert bench.engine.told == [(1, 0, b"good")]
-    assert bench.host.undecodable == {"function 0: too short": 1, "function 1: bad one": 1, "unknown function": 1}
+    assert bench.host.undecodable.counts == {"short_0": 1, "malformed_1": 1, "unknown_function": 1}
 
 
-def test_reasons_are_bounded() -> None:
+def test_what_stands_in_undecodable_messages_makes_no_more_reasons_and_the_log_has_the_first_of_each() -> None:
     bench = Bench().run()
-    for number in range(REASONS_KEPT + 5):
+    for number in range(5):
         body = b"bad %d" % number
-        bench.say([ToEngine.DELIVER, [1, 0, len(body)]], bodies=[body])
-    assert len(bench.host.undecodable) == REASONS_KEPT + 1
-    assert bench.host.undecodable["other"] == 5
+        bench.say([ToEngine.DELIVER, [3, 0, len(body)]], bodies=[body])
+    assert bench.host.undecodable.counts == {"malformed_0": 5}
+    (line,) = [text for level, text in bench.lines if level == "warning"]
+    assert "node 3" in line
+    assert "function 0: bad 0" in line
+    (frame,) = bench.say([ToEngine.STATISTICS_REQUEST, 12])
+    values = frame.entries[0][2]
+    assert (
+        values["stats.services.toy.undecodable"] == values["stats.services.toy.undecodable.malformed_0"] == [8, b"\5" + bytes(7)]
+    )
 
 
 def test_a_failure_while_applying_is_the_engines_death() -> None:
