@@ -113,6 +113,7 @@ class Boot:
         self._stack = ExitStack()
         self._logging = False
         self._reload_task: asyncio.Task[None] | None = None
+        self._reloading = asyncio.Lock()
 
     def run(self, caller: background.Outcome | None = None) -> int:
         """Start, work, stop; the exit status. Raises StartError, LockError, number_store.StoreError, BindError.
@@ -316,7 +317,11 @@ class Boot:
         """Read the file again in a helper; the keys are applied whole or not at all."""
 
         async def read() -> None:
-            outcome = await run_beside(str(self._config_file), self._strict, str(self._node_id))
+            async with self._reloading:  # one by one, or the older file could be taken over last
+                outcome = await run_beside(str(self._config_file), self._strict, str(self._node_id))
+                take(outcome)
+
+        def take(outcome: Outcome) -> None:
             problems = [str(problem) for problem in outcome.errors] or self._take_nodes(_addresses(outcome), transport)
             for problem in problems:
                 producer.write("CFG", "error", f"Unable to reload config file: {problem}")
