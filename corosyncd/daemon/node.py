@@ -364,7 +364,10 @@ class Node:
         So it falls silent at once; the others go on, and the init system starts it again.
         """
         error = context.get("exception")
-        text = "".join(traceback.format_exception(error)) if error is not None else context.get("message", "")
+        if error is None:
+            self._parts.log("MAIN", "error", str(context.get("message")))  # a complaint of the loop's: no step was lost
+            return
+        text = "".join(traceback.format_exception(error))
         self._parts.log("MAIN", "crit", f"Corosync Cluster Engine has failed and exits with status {EXIT_FAILED}:\n{text}")
         self._status = EXIT_FAILED
         loop.stop()

@@ -64,6 +64,7 @@ def test_a_step_that_fails_ends_the_node_with_the_reason_in_the_log() -> None:
         log=lambda subsystem, level, text: lines.append((subsystem, level, text)),
     )
     loop.call_later(2, loop.stop)
+    loop.call_soon(loop.call_exception_handler, {"message": "a task was destroyed"})
     try:
         assert Node(loop, parts).run() == EXIT_FAILED  # type: ignore[arg-type]
     finally:
@@ -73,6 +74,7 @@ def test_a_step_that_fails_ends_the_node_with_the_reason_in_the_log() -> None:
         quiet.close()
         other_end.close()
     assert executive.failures == 1
-    [(subsystem, level, text)] = lines
+    complaint, (subsystem, level, text) = lines
+    assert complaint == ("MAIN", "error", "a task was destroyed")
     assert (subsystem, level) == ("MAIN", "crit")
     assert "the executive has lost a step" in text
