@@ -6,6 +6,9 @@ each other. Here the node in the middle decides, by what ``accusations`` observe
 - Twice in a row one accused the other by timeout while this node heard both: the two are a *broken pair*.
 - The *victim* is the end with more broken pairs; of two with as many, the one with the higher node id. So all nodes in the
   middle, who hear the same joins, leave out the same node.
+- A victim that is brought back soon, three times in a row, and in vain, is needed by a node that misses nobody behind it: by one
+  that does not reach the other end either, although that broke no ring. Then the other end is the victim. Nodes in the middle
+  that chose differently bring back each other's victims; who has changed his mind waits twice as long before he does so again.
 - The victim is ignored for ``FIRST_BACKOFF`` seconds, then there is one trial; each trial that fails doubles the time, up to
   ``LONGEST_BACKOFF``. A pair that has been in one configuration is forgotten.
 - A node that is heard but never answers, because it ignores this one or cannot hear it, is ignored in the same way.
@@ -28,6 +31,10 @@ LONGEST_BACKOFF: Final = 600.0
 """Seconds; also how long a pair is remembered after its last back-off."""
 IN_A_ROW: Final = 2
 """Accusations that make a broken pair; of a pair that was one already, one does."""
+SOON: Final = 0.25
+"""Of a back-off: a victim that came back so soon was not tried, but needed by somebody."""
+RETURNS: Final = 3
+"""Times in a row that a victim comes back so soon, until the other end is left out: a node that is new brings it back twice."""
 MAXIMUM_RECORDS: Final = 256
 """Pairs, and silent nodes, that are remembered; the oldest is forgotten first."""
 
@@ -55,12 +62,20 @@ class Record:
     """The gather in which it was seen last."""
     backoff: float = 0.0
     """Seconds of the last back-off; 0 if it was never broken."""
+    since: float = -inf
+    """When the back-off began."""
     until: float = -inf
     """When the back-off ends."""
     victim: int = 0
     """Who is ignored; 0 where this node is an end itself and leaves the decision to others."""
     apart_since: float = inf
     """When the victim's other end was missing from a configuration first."""
+    returns: int = 0
+    """Times in a row that the victim came back soon, in vain."""
+    patience: int = RETURNS
+    """Returns after which the other end is left out; twice as many after each change, so that nodes that differ come to agree."""
+    spared: int = 0
+    """The end that kept coming back; 0: neither."""
 
     def see(self, gather: int, row: float, now: float) -> bool:
         """One more accusation; whether it is one too many. Within one gather, or during the back-off, it says nothing new."""
@@ -71,9 +86,12 @@ class Record:
         return self.seen >= IN_A_ROW or self.backoff > 0.0
 
     def back_off(self, now: float) -> None:
-        """Ignore the victim, twice as long as the last time."""
+        """Ignore the victim, twice as long as the last time; the other end if this one keeps coming back."""
+        self.returns = self.returns + 1 if self.until < self.since + SOON * self.backoff else 0
+        if self.returns == self.patience:
+            self.spared, self.returns, self.patience = self.victim, 0, 2 * self.patience
         self.backoff = min(self.backoff * 2 or FIRST_BACKOFF, LONGEST_BACKOFF)
-        self.until = now + self.backoff
+        self.since, self.until = now, now + self.backoff
 
     def end(self, now: float) -> None:
         """Ignore the victim no longer."""
@@ -137,7 +155,7 @@ class BrokenPairs:
             self.pairs[ends].back_off(now)
         for ends, record in self.pairs.items():
             if record.backoff and self._node_id not in ends:
-                record.victim = max(ends, key=lambda end: (count[end], end))
+                record.victim = max(ends, key=lambda end: (end != record.spared, count[end], end))
 
     def out_of_reach(self, nodes: Iterable[int], row: float, now: float) -> list[Broken]:
         """This node waited in vain for nodes of which only others spoke: a broken pair that it is an end of."""

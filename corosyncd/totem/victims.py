@@ -72,7 +72,7 @@ def leave_out(core: Core, now: float, join: MembJoin | None = None) -> bool:
     And whom a join accuses that I do not hear either, though its sender be no member: I would say the same when my time is over.
     """
     membership, accused = core.membership, core.broken_pairs.ignored(now)
-    if join is not None and join.nodeid and core.node_id not in join.failed:
+    if join is not None and join.nodeid and core.node_id not in join.failed and join.system_from not in membership.failed:
         accused.update(core.accusations.never_heard(set(join.failed).difference(membership.members)))
     return membership.exclude(accused)
 

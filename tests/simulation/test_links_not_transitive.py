@@ -8,6 +8,8 @@ from corosyncsim import faults
 from corosyncsim.faults import Fault, Load, Plan
 from corosyncsim.network import Conditions
 from corosyncsim.run import execute
+from tests.simulation.broken_links import GRAPHS as PROMISED
+from tests.simulation.broken_links import promised
 
 TIMEOUTS = {"token": 200, "token_coefficient": 1, "join": 50, "consensus": 240, "merge": 200}
 CUT = 40.0
@@ -23,6 +25,8 @@ GRAPHS: dict[str, tuple[int, list[tuple[int, int]], int]] = {
     "three pairs that share the highest": (5, [(5, 1), (5, 2), (5, 3)], 5),
 }
 """Number of nodes, broken pairs, and who is left out for them."""
+SOME = (66, 94, 147, 231, 377, 493, 598)
+"""66: only one of two pairs that share a node breaks the ring. 94: nodes that start by and by do not see the same accusations."""
 
 
 def plan(graph: str, cut_at: float, seed: int = 1) -> Plan:
@@ -44,6 +48,13 @@ def test_one_ring_stands_and_the_pair_is_named(graph: str, cut_at: float) -> Non
     low, high = sorted(pairs[0])
     assert any(f"Nodes {low} and {high} " in line and f"Node {victim} is left out" in line for line in named)
     assert report.one_configuration_after is not None
+
+
+@pytest.mark.parametrize("number", SOME, ids=lambda number: f"{number} {PROMISED[number - 1][1]}")
+def test_some_of_the_promised_graphs_settle(number: int) -> None:
+    """All of them: ``python -m tests.simulation.broken_links``."""
+    report, _ = execute(promised(number))
+    assert report.violations == ()
 
 
 def test_two_nodes_far_apart_on_the_ring_stay_in_it_by_the_help_of_the_others() -> None:

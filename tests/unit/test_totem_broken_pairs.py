@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from corosyncd.totem.accusations import Accusations
-from corosyncd.totem.broken_pairs import FIRST_BACKOFF, LONGEST_BACKOFF, MAXIMUM_RECORDS, BrokenPairs, Ends
+from corosyncd.totem.broken_pairs import FIRST_BACKOFF, LONGEST_BACKOFF, MAXIMUM_RECORDS, RETURNS, BrokenPairs, Ends
 from corosyncd.totem.timeouts import derive
 from corosyncd.totem.wire import MAXIMUM_NODES, MembJoin
 
@@ -174,6 +174,42 @@ def test_who_is_asked_for_in_a_later_gather_is_tried_at_once() -> None:
     pairs.installed((1, 2), 2.2)
     assert pairs.named({1, 3}, 2.3) == [3]
     assert not pairs.ignores(3, 2.3)
+
+
+def victims_after(pairs: BrokenPairs, now: float, *asked: bool) -> list[int]:
+    """Who is left out after each failed trial of 1 and 3: somebody asks at once, or the back-off has run."""
+    victims = []
+    for soon in asked:
+        pairs.installed((2, 4), now)
+        now += 0.1 if soon else LONGEST_BACKOFF
+        pairs.named(pairs.ignored(now), now)
+        (found,) = pairs.accused(1, [3], ROW, now)
+        victims.append(found.victim)
+    return victims
+
+
+def test_a_victim_that_keeps_coming_back_is_spared_and_the_other_end_left_out_for_good() -> None:
+    assert victims_after(broken((1, (3,))), 2.0, *[True] * RETURNS) == [3] * (RETURNS - 1) + [1]
+    assert victims_after(broken((1, (3,))), 2.0, *[True] * RETURNS, False, False, True, True) == [3] * (RETURNS - 1) + [1] * 5
+
+
+def test_a_node_that_knows_nothing_yet_brings_a_victim_back_without_another_being_left_out() -> None:
+    asked = [True] * (RETURNS - 1)
+    assert set(victims_after(broken((1, (3,))), 2.0, *asked, False, *asked, False)) == {3}
+
+
+def test_nodes_that_left_out_different_ends_agree_in_the_end() -> None:
+    """Each asks for whom the other leaves out."""
+    mine, other = broken((1, (3,))), broken((1, (3,)))
+    mine_victims = victims_after(mine, 2.0, *[True] * RETURNS)
+    both = list(zip(victims_after(mine, 3.0, *[True] * RETURNS), victims_after(other, 3.0, *[True] * RETURNS), strict=True))
+    assert mine_victims[-1] == 1
+    assert both == [(1, 3)] * (RETURNS - 1) + [(1, 1)]
+
+
+def test_a_spared_end_is_left_out_after_all_if_the_other_comes_back_as_often_again() -> None:
+    victims = victims_after(broken((1, (3,))), 2.0, *[True] * (RETURNS + 2 * RETURNS))
+    assert victims == [3] * (RETURNS - 1) + [1] * (2 * RETURNS) + [3]
 
 
 def test_who_is_ignored_for_a_node_that_stays_away_comes_back() -> None:
