@@ -6,11 +6,13 @@ with the core itself, in the way that a fault in the core would. Only tests appl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from struct import pack_into
 from typing import Final
 
+from corosyncd.totem import gathering
 from corosyncd.totem.broken_pairs import BrokenPairs
 from corosyncd.totem.core import State
 from corosyncd.totem.events import (
@@ -25,6 +27,7 @@ from corosyncd.totem.events import (
     StoreRingSequence,
     Unicast,
 )
+from corosyncd.totem.membership import GatherReason
 from corosyncd.totem.port_watch import REFUSED_SENDS, PortWatch
 from corosyncd.totem.recovery import FULL_ROTATIONS
 from corosyncd.totem.ring import Ring
@@ -63,6 +66,9 @@ class Distortion:
 
     def meddle(self, core: Core) -> None:
         """What happens inside the core before it receives anything."""
+
+    def refused(self, core: Core, node_id: int, now: float) -> None:
+        """What happens inside the core before it is told that a node's port is closed."""
 
 
 class Distorted:
@@ -151,7 +157,8 @@ class Distorted:
             self.core.catch_up(gap, now, read_dry)
 
     def peer_port_refused(self, node: int, offender: int, now: float) -> None:
-        """Passed on."""
+        """Passed on behind what the distortion does."""
+        self._distortion.refused(self.core, node, now)
         self.core.peer_port_refused(node, offender, now)
 
 
@@ -372,6 +379,20 @@ class OtherWatch(Distortion):
             core._core.port_watch = self._watch()
 
 
+class AccusesWhileGathering(Distortion):
+    """Goes by refusals outside an operational ring, too, where the consensus timer has to decide."""
+
+    def __init__(self) -> None:
+        self._refused: Counter[int] = Counter()
+
+    def refused(self, core: Core, node_id: int, now: float) -> None:
+        """Enough refusals are an accusation."""
+        if isinstance(core, Ring) and core.state is State.GATHER:
+            self._refused[node_id] += 1
+            if self._refused[node_id] == REFUSED_SENDS and core._core.membership.exclude([node_id]):
+                gathering.enter_gather(core._core, GatherReason.PORT_REFUSED, now)
+
+
 class _Deaf(PortWatch):
     def heard(self, train: bytes, segment_size: int) -> None:
         """Signs of life are ignored."""
@@ -436,6 +457,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         Defect("accuse a member that is heard", 23, lambda _: OtherWatch(_Deaf)),
         Defect("accuse at the first refusal", 23, lambda _: OtherWatch(_Hasty)),
         Defect("accuse again at once", 23, lambda _: OtherWatch(_Relentless)),
+        Defect("accuse by refusals while gathering", 23, lambda _: AccusesWhileGathering()),
         Defect("take no notice of a pause", 23, lambda _: Oblivious()),
     )
 }

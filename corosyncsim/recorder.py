@@ -50,7 +50,7 @@ class Recorder:
         """``names_messages``: bodies name themselves; otherwise frames are followed, but not the messages in them."""
         self.history = History()
         self.rules = RingRules(parameters.window_size)
-        self.accusations = EarlyAccusations(parameters.token, parameters.token_retransmit)
+        self.accusations = EarlyAccusations(parameters)
         self._ahead: dict[int, float] = {}
         self.trace = trace
         self._kernel = kernel

@@ -5,6 +5,9 @@ Then the member's own host has refused several sends within a short while, nothi
 this node had not accused it within twice the token timeout. And who was not scheduled for more than a fifth of the token timeout
 accuses nobody, unless it has heard of that from others, before these had a token retransmit time to be heard.
 
+Once a node gathers, refusals prove nothing: a member whose host refuses, and whom nobody else accuses, is accused no sooner than
+a consensus timeout after the node has told new sets.
+
 Judged by what the network brought and what left, never by the core's word. Times are those of the node's own clock. Source:
 docs/failover.md.
 """
@@ -12,8 +15,10 @@ docs/failover.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
+from corosyncd.totem.timeouts import Parameters
 from corosyncsim.checkers.violation import Property, Violation
 from corosyncsim.wiretap import Join
 
@@ -52,20 +57,24 @@ class _Life:
     left: set[int] = field(default_factory=set)
     refusals: dict[int, list[float]] = field(default_factory=dict)
     """Of each member since it was heard last."""
+    proc: frozenset[int] = frozenset()
     accused: frozenset[int] = frozenset()
+    changed: float = -inf
+    """When it told other sets than before."""
     declared: dict[int, float] = field(default_factory=dict)
-    patient_until: float = float("-inf")
+    patient_until: float = -inf
     """After it was away."""
 
 
 class EarlyAccusations:
     """Sees refusals, received and sent joins, and who is heard; collects ``violations`` and the early accusations."""
 
-    def __init__(self, token_timeout: float, token_retransmit: float) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         self.violations: list[Violation] = []
         self.accusations: list[Accusation] = []
-        self._token_timeout = token_timeout
-        self._patience = token_retransmit
+        self._token_timeout = parameters.token
+        self._consensus_timeout = parameters.consensus
+        self._patience = parameters.token_retransmit
         self._lives: dict[int, _Life] = {}
 
     def started(self, node_id: int) -> None:
@@ -106,22 +115,23 @@ class EarlyAccusations:
             life.left.add(join.sender)
 
     def join_sent(self, node_id: int, join: Join, now: float, clock: float) -> None:
-        """The node sends a join: the one that opens its round is judged."""
+        """The node sends a join: the one that opens its round is judged by refusals, those that follow by the time since."""
         life = self._lives[node_id]
-        failed = frozenset(join.failed)
+        proc, failed = frozenset(join.proc), frozenset(join.failed)
         if join.leaves:
             return
         if not life.has_joined:
             for accused in sorted(failed & frozenset(life.members) - life.told - {node_id}):
                 self.accusations.append(Accusation(now, node_id, accused, life.members))
                 self._judge(life, node_id, accused, now, clock)
-        elif clock < life.patient_until:
-            for accused in sorted(failed - life.accused - life.told - life.accusers - life.left - {node_id}):
-                expected = f"node {accused} should have {self._patience:.3f} s to be heard: this node was away until just now"
-                self.violations.append(PROPERTY.broken(node_id, now, expected))
+        else:
+            for accused in sorted(failed - life.accused - life.told - life.left - {node_id}):
+                self._judge_gathering(life, node_id, accused, now, clock)
         for accused in failed - life.accused - life.left:
             life.declared[accused] = clock
-        life.accused, life.has_joined = failed, True
+        if (proc, failed) != (life.proc, life.accused):
+            life.changed = clock
+        life.proc, life.accused, life.has_joined = proc, failed, True
 
     def _judge(self, life: _Life, node_id: int, accused: int, now: float, clock: float) -> None:
         recent = [time for time in life.refusals.get(accused, ()) if clock - time <= WINDOW]
@@ -133,4 +143,13 @@ class EarlyAccusations:
         before = life.declared.get(accused)
         if before is not None and clock - before < truce:
             expected = f"node {accused}, declared gone {clock - before:.3f} s ago, should be left alone for {truce:.3f} s"
+            self.violations.append(PROPERTY.broken(node_id, now, expected))
+
+    def _judge_gathering(self, life: _Life, node_id: int, accused: int, now: float, clock: float) -> None:
+        if clock < life.patient_until and accused not in life.accusers:
+            expected = f"node {accused} should have {self._patience:.3f} s to be heard: this node was away until just now"
+            self.violations.append(PROPERTY.broken(node_id, now, expected))
+        waited = clock - life.changed
+        if accused in life.members and accused in life.refusals and waited < self._consensus_timeout - LATE:
+            expected = f"node {accused} should have {self._consensus_timeout:.3f} s to agree; it had {waited:.3f} s"
             self.violations.append(PROPERTY.broken(node_id, now, expected))

@@ -34,8 +34,9 @@ def plan(
 
 
 def accusing(seed: int) -> Plan:
-    """What tempts a hasty rule: a firewall in one direction, a socket rebuilt, a pair kept apart twice within the truce, and
-    a node that stands still while it waits for others to agree, until long after it would have given them up."""
+    """What tempts a hasty rule: a firewall in one direction, a socket rebuilt, a pair kept apart twice within the truce,
+    a node that stands still while it waits for others to agree, until long after it would have given them up, and a process
+    that dies while the others gather since a host has gone down without a word."""
     events = (
         Fault(2.0, faults.REJECT, 0.6, (2, 1), faults.ONE_DIRECTION),
         Fault(3.0, faults.REBUILD, 0.15, (3,)),
@@ -43,8 +44,10 @@ def accusing(seed: int) -> Plan:
         Fault(9.0, faults.REJECT, 0.5, (2, 3)),
         Fault(14.0, faults.ISOLATE, 10.5, (2,)),
         Fault(14.0 + TOKEN + 1.0, faults.PAUSE, 5.0, (2,)),
+        Fault(36.0, faults.HOST_DOWN, 12.0, (1,)),
+        Fault(36.5 + TOKEN, faults.CRASH, 5.0, (3,)),
     )
-    return plan(*events, seed=seed, duration=26.0)
+    return plan(*events, seed=seed, duration=48.0)
 
 
 def formed(cluster_plan: Plan) -> Cluster:
