@@ -39,6 +39,10 @@ class Stretch(NamedTuple):
     """Whether it begins with the member's own join, in the middle of the ring's history."""
     ends: bool
     """Whether the member ended in it, or lost its connection: what else was told on the ring did not reach it."""
+    next_ring: RingId | None = None
+    """The ring that it was told of next."""
+    passage: int = 0
+    """How many of the last steps, changes all, lead to that ring: they say who has come and gone on the way to it."""
 
 
 def check(history: History) -> Iterator[Violation]:
@@ -133,7 +137,7 @@ def _stretches(member: ClientJournal) -> Iterator[tuple[RingId, Stretch]]:
             steps.append(entry)
         elif isinstance(entry, RingTold) and entry.ring_id != ring_id:
             if ring_id is not None and steps:
-                yield ring_id, Stretch(member, steps, joins, ends=False)
+                yield ring_id, Stretch(member, steps, joins, False, entry.ring_id, _passage(steps, entry.time))
             if steps and (ring_id is not None or steps[0].time != entry.time):
                 steps, joins = [], False
             ring_id = entry.ring_id
@@ -141,10 +145,23 @@ def _stretches(member: ClientJournal) -> Iterator[tuple[RingId, Stretch]]:
         yield ring_id, Stretch(member, steps, joins, ends=member.ended_at is not None or member.lost_at is not None)
 
 
+def _passage(steps: Sequence[Step], time: float) -> int:
+    """The changes at the end that were told together with the ring at that time."""
+    count = 0
+    for step in reversed(steps):
+        if not isinstance(step, Changed) or step.time != time:
+            break
+        count += 1
+    return count
+
+
 def _divergence(one: Stretch, other: Stretch, history: History, ring: Ring) -> str | None:
     """Two members on one ring: alike until one ends, or until each is told that the other left."""
     first, second = _overlap(one, other)
-    for index, (mine, theirs) in enumerate(zip(first, second, strict=False)):
+    lengths = len(first), len(second)
+    if one.next_ring != other.next_ring:  # on the way to different rings others come and go
+        lengths = len(first) - one.passage, len(second) - other.passage
+    for index, (mine, theirs) in enumerate(zip(first[: lengths[0]], second[: lengths[1]], strict=False)):
         if mine[1:] == theirs[1:]:
             continue
         remainders = (first[index:], other.member), (second[index:], one.member)

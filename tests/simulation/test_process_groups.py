@@ -87,3 +87,16 @@ def test_a_process_that_ended_on_the_ring_has_parted() -> None:
     process, events = rings(1)
     history = History(events={process: [*events, Failed(9, 4.0)], **dict([rings(2)])})
     assert history.parted(Ring(*RING), process, Process(2, 1), 5.0)
+
+
+@pytest.mark.parametrize(("next_rings", "count"), [((RingId(1, 12), RingId(2, 16)), 0), ((RingId(1, 12), RingId(1, 12)), 1)])
+def test_who_comes_and_goes_on_the_way_to_different_rings_may_differ(next_rings: tuple[RingId, RingId], count: int) -> None:
+    first, second = member(1), member(2)
+    third = (3, 1000)
+    for each, ring_id, gone in zip((first, second), next_rings, (third, BOTH[0]), strict=True):
+        members = tuple(sorted({*BOTH, third}))
+        left = Changed(9.0, tuple(place for place in members if place != gone), ((*gone, int(Reason.NODE_DOWN)),), ())
+        each.entries[0] = Changed(1.0, members, (), tuple((*place, int(Reason.JOIN)) for place in members))
+        each.entries[1] = RingTold(1.0, RING, (1, 2, 3))
+        each.entries += [left, RingTold(9.0, ring_id, (1, 2, 3))]
+    assert len(violations(first, second)) == count
