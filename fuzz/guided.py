@@ -6,6 +6,7 @@ FOLDER holds the corpus, which grows, and takes the input that broke a claim. Ex
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import atheris
@@ -25,6 +26,8 @@ def main() -> None:
     with atheris.instrument_imports(include=list(INSTRUMENTED)):
         from fuzz.run import run_one
         from fuzz.targets import TARGETS
+    # Whoever started this removes the folder; this process is ended without cleaning up.
+    tempfile.tempdir = str(folder)
     target = TARGETS[name]()
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)

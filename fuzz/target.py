@@ -43,4 +43,4 @@ def claim(holds: bool, what: str) -> None:
 
 def without_numbers(reason: str) -> str:
     """A reason that holds numbers and details, as one to be counted by."""
-    return re.sub(r" at word.*| a ring of.*|:.*|\b[0-9]+ ?", "", reason).strip()
+    return re.sub(r" at word.*| a ring of.*|:.*|-?\b[0-9]+ ?", "", reason).strip()
