@@ -1,7 +1,8 @@
 """A cmap service for one key, on coroipc's server: what unmodified C programs are tried against.
 
 Answers set_current_map, get (totem.version, u32 2) and track_add; after a track_add it sends EVENTS notifications of 16,000
-bytes, each beginning with its number. It prints "ready" when it listens and ends with its standard input.
+bytes, each beginning with its number. It prints "ready" when it listens, and ends when its standard input has and the last
+client has gone.
 """
 
 from __future__ import annotations
@@ -26,13 +27,23 @@ KEY = struct.Struct("=H6x256s")
 class OneKey:
     """The handler."""
 
+    def __init__(self) -> None:
+        self.clients = 0
+        self.alone = asyncio.Event()
+        self.alone.set()
+
     def authorize(self, pid: int, uid: int, gid: int) -> int:
         return 0
 
-    def connected(self, connection: Connection) -> None: ...
+    def connected(self, connection: Connection) -> None:
+        self.clients += 1
+        self.alone.clear()
 
     def gone(self, connection: Connection, reason: str) -> None:
         print(f"gone: {reason}", flush=True)
+        self.clients -= 1
+        if not self.clients:
+            self.alone.set()
 
     def touches(self, connection: Connection) -> None: ...
 
@@ -78,10 +89,12 @@ class OneKey:
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    server = Server("cmap", listen("cmap"), loop, OneKey())
+    handler = OneKey()
+    server = Server("cmap", listen("cmap"), loop, handler)
     server.start()
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
+    await handler.alone.wait()
     server.close()
 
 
