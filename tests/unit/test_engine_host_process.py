@@ -307,50 +307,47 @@ TOUCHES: dict[str, Callable[[Executive, Saboteur], object]] = {
 }
 
 
+def check_who_was_noted(fork_server: ForkServer, strike: Callable[[Executive, Saboteur], object], number: signal.Signals) -> None:
+    """An engine that ends by the signal, once ``strike`` has used what a saboteur shares with it, has noted the saboteur."""
+    executive = Executive(fork_server)
+    (spawned,) = reports(fork_server, 1)
+    assert isinstance(spawned, Spawned)
+    try:
+        executive.serve()
+        saboteur = Saboteur(executive)
+        try:
+            strike(executive, saboteur)
+        finally:
+            saboteur.end()
+        assert reports(fork_server, 1) == [Exited("toy", spawned.pid, -number)]
+        assert executive.end.noted == (saboteur.pid, os.getuid())
+    finally:
+        executive.close()
+        files.sweep(lambda pid: pid == spawned.pid)
+
+
 @pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
 def test_a_program_that_cuts_its_files_kills_the_engine_and_is_the_one_that_was_noted(
     fork_server: ForkServer, touch: Callable[[Executive, Saboteur], object]
 ) -> None:
-    executive = Executive(fork_server)
-    (spawned,) = reports(fork_server, 1)
-    assert isinstance(spawned, Spawned)
-    try:
-        executive.serve()
-        saboteur = Saboteur(executive)
-        try:
-            with executive.connect() as bystander:
-                echo(bystander)  # The engine has finished with the saboteur's request by then,
-                saboteur.harm(b"cut")
-                echo(bystander)  # and used somebody else's memory last.
-                touch(executive, saboteur)
-                executive.wait_for_end()
-        finally:
-            saboteur.end()
-        assert reports(fork_server, 1) == [Exited("toy", spawned.pid, -signal.SIGBUS)]
-        assert executive.end.noted == (saboteur.pid, os.getuid())
-    finally:
-        executive.close()
-        files.sweep(lambda pid: pid == spawned.pid)
+    def strike(executive: Executive, saboteur: Saboteur) -> None:
+        with executive.connect() as bystander:
+            echo(bystander)  # The engine has finished with the saboteur's request by then,
+            saboteur.harm(b"cut")
+            echo(bystander)  # and used somebody else's memory last.
+            touch(executive, saboteur)
+            executive.wait_for_end()
+
+    check_who_was_noted(fork_server, strike, signal.SIGBUS)
 
 
 def test_a_program_that_spoils_its_semaphores_kills_the_engine_and_is_the_one_that_was_noted(fork_server: ForkServer) -> None:
-    executive = Executive(fork_server)
-    (spawned,) = reports(fork_server, 1)
-    assert isinstance(spawned, Spawned)
-    try:
-        executive.serve()
-        saboteur = Saboteur(executive)
-        try:
-            saboteur.harm(b"bad")
-            executive.deliver(b"event")
-            executive.wait_for_end()
-        finally:
-            saboteur.end()
-        assert reports(fork_server, 1) == [Exited("toy", spawned.pid, -signal.SIGABRT)]
-        assert executive.end.noted == (saboteur.pid, os.getuid())
-    finally:
-        executive.close()
-        files.sweep(lambda pid: pid == spawned.pid)
+    def strike(executive: Executive, saboteur: Saboteur) -> None:
+        saboteur.harm(b"bad")
+        executive.deliver(b"event")
+        executive.wait_for_end()
+
+    check_who_was_noted(fork_server, strike, signal.SIGABRT)
 
 
 def test_over_system_v_memory_it_is_the_same(fork_server: ForkServer) -> None:
