@@ -156,7 +156,7 @@ class EarlyAccusations:
         if (
             accused in life.members
             and accused in life.refusals
-            and waited < self._consensus_timeout - LATE * max(1, len(life.members) - 1)
+            and waited < self._consensus_timeout - LATE * (len(life.members) - 1)
         ):
             expected = f"node {accused} should have {self._consensus_timeout:.3f} s to agree; it had {waited:.3f} s"
             self.violations.append(PROPERTY.broken(node_id, now, expected))
