@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import struct
 import threading
@@ -73,6 +74,7 @@ def test_closing_ends_the_wait_of_another_thread(server: ServerProcess) -> None:
 def test_the_rings_stay_until_another_thread_has_left_them(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = server.caller()
     caller.call(ONE_EVENT, PATIENCE)
+    assert select.select([caller.fileno()], [], [], PATIENCE)[0]  # The event follows the response.
     inside, hung_up, closed = threading.Event(), threading.Event(), threading.Event()
     take_events, hang_up = Channel.take_events, Channel.hang_up
 
