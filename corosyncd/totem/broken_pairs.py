@@ -177,7 +177,7 @@ class BrokenPairs:
         free = [record for record in self._records() if record.until > now >= record.apart_since + patience]
         for record in free:
             record.end(now)
-        return sorted({record.victim for record in free})
+        return sorted({record.victim for record in free if record.victim})
 
     def ignores(self, node: int, now: float) -> bool:
         """Whether what this node sends is dropped, unless it is of my own ring."""

@@ -41,10 +41,10 @@ class Core:
         "delivery",
         "diagnosis",
         "drop_joins",
-        "join_later",
         "joins_sent",
         "membership",
         "new_members",
+        "no_join_before",
         "node_id",
         "ordering",
         "outbox",
@@ -80,8 +80,8 @@ class Core:
         self.accusations = Accusations(node_id)
         self.broken_pairs = BrokenPairs(node_id)
         self.diagnosis = Diagnosis(node_id, self.outbox)
-        self.join_later = False
-        """The next join waits for the join timer: the accuser himself must be heard first."""
+        self.no_join_before = float("-inf")
+        """My joins wait until then, whatever happens meanwhile: an accuser himself must be heard first."""
         self.port_watch = PortWatch()
         self.queue = SortQueue(self.ring_id)
         """The frames of the last installed ring. It does not change between the commit and the installation of the next,

@@ -51,11 +51,11 @@ def enter_gather(core: Core, reason: GatherReason, now: float) -> None:
 
 def schedule_join(core: Core, now: float) -> None:
     """Send my join, after this node's part of the ``send_join`` time, and again each ``join`` time."""
-    core.timers.join = now + core.parameters.join
     core.joins_sent += 1
-    if core.join_later:
-        core.join_later = False
+    if now < core.no_join_before:
+        core.timers.join, core.timers.send_join = core.no_join_before, STOPPED
         return
+    core.timers.join = now + core.parameters.join
     if not core.parameters.send_join:
         send_join(core)
         return

@@ -43,7 +43,7 @@ def observe(core: Core, join: MembJoin, now: float) -> bool:
     accused = core.accusations.observe(join, core.parameters, now)
     if accused:
         # My join, which repeats the accusation, must not come before his at those who hear us both.
-        core.join_later = True
+        core.no_join_before = now + core.parameters.join
         _report(core, pairs.accused(sender, accused, _row(core), now))
     asked_for = set(join.proc).difference(join.failed) if join.nodeid else set()
     if node not in asked_for:

@@ -9,7 +9,8 @@ import pytest
 from corosyncd.totem.accusations import Accusations
 from corosyncd.totem.broken_pairs import FIRST_BACKOFF, LONGEST_BACKOFF, MAXIMUM_RECORDS, RETURNS, BrokenPairs, Ends
 from corosyncd.totem.timeouts import derive
-from corosyncd.totem.wire import MAXIMUM_NODES, MembJoin
+from corosyncd.totem.wire import MAXIMUM_NODES, FrameType, MembJoin, encode_memb_join
+from tests.unit.totem_cluster import Cluster
 
 PARAMETERS = derive({}, 3)
 ROW = 10.0
@@ -68,6 +69,31 @@ CASES: dict[str, tuple[list[Step], list[int]]] = {
 def test_an_accusation_by_timeout_is_told_from_others(case: str) -> None:
     steps, accused = CASES[case]
     assert told(steps) == accused
+
+
+def test_who_hears_an_accuser_is_silent_for_a_join_interval_whatever_changes_meanwhile() -> None:
+    """A second change of sets within a millisecond must not make it speak at once: others would take it for one more accuser."""
+    cluster = Cluster(3)
+    node, join = cluster[2], cluster.parameters.join
+    cluster.start([2])
+    cluster.run(0.01)
+
+    def hears(sender: int, proc: tuple[int, ...], failed: tuple[int, ...] = ()) -> None:
+        node.inbox.append(encode_memb_join(MembJoin(0, sender, 0, sender, 8, proc, failed)))
+        cluster.run(0.001)
+
+    def joins_sent() -> list[float]:
+        return [when for when, _, frame in node.sent if frame[3] == FrameType.MEMB_JOIN]
+
+    for _ in range(3):
+        hears(1, ALL)
+        hears(3, ALL)
+        cluster.run(join)
+    before, accused_at = joins_sent(), cluster.now
+    hears(1, ALL, (3,))
+    hears(4, (4,))
+    cluster.run(join)
+    assert [round(when - accused_at, 6) for when in joins_sent()[len(before) :]] == [join]
 
 
 def test_a_leave_is_no_accusation() -> None:
@@ -239,6 +265,8 @@ def test_an_end_of_a_pair_names_it_but_leaves_the_decision_to_others() -> None:
     (found,) = pairs.out_of_reach([3], ROW, 2.0)
     assert (found.ends, found.victim) == (Ends(1, 3), 0)
     assert pairs.ignored(2.0) == set()
+    pairs.installed((1,), 3.0)
+    assert pairs.release(5.0, 20.0) == []  # It ignored nobody who could come back.
 
 
 def test_more_pairs_than_the_limit_forget_the_oldest() -> None:
