@@ -13,15 +13,9 @@ from corosyncd.totem.port_watch import SPACING, WINDOW, PortWatch
 from corosyncd.totem.ring import State
 from corosyncd.totem.timeouts import derive
 from corosyncd.totem.wire import MembJoin, MergeDetect, OrfToken, decode, encode_memb_join, encode_merge_detect
-from tests.unit.totem_cluster import Cluster, Node
+from tests.unit.totem_cluster import Cluster, Node, formed
 
 TOKEN = derive({}, 3).token
-
-
-def formed(count: int, settings: dict[str, int] | None = None) -> Cluster:
-    cluster = Cluster(count, settings)
-    cluster.form()
-    return cluster
 
 
 def dead(cluster: Cluster) -> Callable[[int, int], int | None]:

@@ -13,14 +13,8 @@ from corosyncd.totem.events import Deliver, Group, Multicast, Notice, Queue, Uni
 from corosyncd.totem.ring import Ring, State
 from corosyncd.totem.timeouts import derive
 from corosyncd.totem.wire import Mcast, MergeDetect, OrfToken, Packed, Reason, TokenHoldCancel, decode, encode
-from tests.unit.totem_cluster import Cluster, Node
+from tests.unit.totem_cluster import Cluster, Node, formed
 from tests.unit.totem_vectors import BYTES, DECODED
-
-
-def formed(count: int, settings: dict[str, int] | None = None) -> Cluster:
-    cluster = Cluster(count, settings)
-    cluster.form()
-    return cluster
 
 
 def sent_frames(node: Node, kind: type, since: float = 0.0) -> list[float]:

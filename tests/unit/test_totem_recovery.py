@@ -10,15 +10,9 @@ from corosyncd.totem.membership import fill_entry
 from corosyncd.totem.ordering import SortQueue
 from corosyncd.totem.recovery import Recovery, restore_frame
 from corosyncd.totem.wire import CommitEntry, CommitToken, Mcast, OrfToken, decode, encode
-from tests.unit.totem_cluster import Cluster, Filter, Node
+from tests.unit.totem_cluster import Cluster, Filter, Node, formed
 
 OLD = RingId(1, 5)
-
-
-def formed(count: int) -> Cluster:
-    cluster = Cluster(count)
-    cluster.form()
-    return cluster
 
 
 def big_frames_lost_at(receiver: int) -> Filter:

@@ -225,3 +225,10 @@ class Cluster:
     def _next(self, end: float) -> float:
         deadlines = [node.ring.next_timer() for node in self.nodes.values() if node.alive]
         return min([end, *(deadline for deadline in deadlines if deadline is not None)])
+
+
+def formed(count: int, settings: dict[str, int] | None = None) -> Cluster:
+    """That many nodes, started and one synchronised ring."""
+    cluster = Cluster(count, settings)
+    cluster.form()
+    return cluster
