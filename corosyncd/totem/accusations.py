@@ -33,6 +33,10 @@ class _Told:
     """When they were heard first with this ring sequence: a ring that failed to form begins the wait anew."""
     last: float
 
+    def same(self, other: _Told) -> bool:
+        """Whether these are the same sets."""
+        return self.proc == other.proc and self.failed == other.failed
+
 
 class Accusations:
     """The joins heard since the last installed configuration."""
@@ -75,20 +79,30 @@ class Accusations:
             if before.ring_seq != join.ring_seq:
                 before.ring_seq, before.waits_since = join.ring_seq, now
             return []
+        heard: list[int] = []
+        if before is not None and self._node_id not in failed:
+            accused = (failed & before.proc) - before.failed - {sender}
+            heard = [node for node in accused if self._heard_meanwhile(node, before, parameters, now)]
         self._told[sender] = _Told(proc, failed, join.ring_seq, now, now, now)
-        if before is None or self._node_id in failed:
-            return []
-        accused = (failed & before.proc) - before.failed - {sender}
-        heard = [node for node in accused if self._heard_meanwhile(node, before, parameters, now)]
         return sorted(node for node in heard if self._nobody_accused(node, now - parameters.join / 2))
 
     def _heard_meanwhile(self, node: int, before: _Told, parameters: Parameters, now: float) -> bool:
-        """Whether ``node`` told the accuser's sets, at least twice, while the accuser waited."""
+        """Whether ``node`` told the accuser's sets while the accuser waited: at least twice, or as one of all.
+
+        Who sees that all agree waits for the commit token and does not repeat its join. The network may lose one join, but not
+        the token as well that is sent again and again: the accuser has neither.
+        """
         told = self._told.get(node)
-        if told is None or told.proc != before.proc or told.failed != before.failed:
+        if told is None or not told.same(before):
             return False
-        again = max(told.since, before.waits_since) + parameters.join / 2
-        return told.last >= max(again, now - FULL_WAIT * parameters.consensus)
+        since = max(told.since, before.waits_since)
+        if not self._all_told(before):
+            since += parameters.join / 2
+        return told.last >= max(since, now - FULL_WAIT * parameters.consensus)
+
+    def _all_told(self, sets: _Told) -> bool:
+        others = sets.proc - sets.failed - {self._node_id}
+        return all((told := self._told.get(node)) is not None and told.same(sets) for node in others)
 
     def _nobody_accused(self, node: int, until: float) -> bool:
         return all(node not in told.failed or told.since >= until for told in self._told.values())

@@ -37,6 +37,18 @@ CASES: dict[str, tuple[list[Step], list[int]]] = {
     "1 waited for 3, whom this node heard twice": ([*BOTH_AGREE, (WAIT, 1, ALL, (3,))], [3]),
     "3 waited for 1": ([*BOTH_AGREE, (0.5, 1, ALL, ()), (WAIT, 3, ALL, (1,))], [1]),
     "3 was heard once only: the network may have lost it": ([*BOTH_AGREE[:3], (WAIT, 1, ALL, (3,))], []),
+    "3 was heard once, as one of all: it waits for the commit token, and 1 has neither": (
+        [(0.0, 1, ALL, ()), (WAIT / 2, 3, ALL, ()), (WAIT, 1, ALL, (3,))],
+        [3],
+    ),
+    "3 was heard once, and 4 did not agree: 3 would have repeated it": (
+        [(0.0, 1, (1, 2, 3, 4), ()), (WAIT / 2, 3, (1, 2, 3, 4), ()), (WAIT, 1, (1, 2, 3, 4), (3,))],
+        [],
+    ),
+    "3 was heard once, as one of all, before 1 began to wait anew": (
+        [(0.0, 1, (1, 2), ()), (WAIT / 4, 3, ALL, ()), (WAIT / 2, 1, ALL, ()), (WAIT, 1, ALL, (3,))],
+        [],
+    ),
     "3 is dead: nobody hears it": ([(0.0, 1, ALL, ()), (WAIT, 1, ALL, (3,))], []),
     "3 fell silent long before the wait began": ([*BOTH_AGREE, (2 * WAIT, 1, ALL, (3,))], []),
     "3 had other sets": (
