@@ -140,6 +140,7 @@ class EngineHost:
             ToEngine.STOP: self._stop,
             ToEngine.CLEAR_STATISTICS: self._clear_statistics,
             ToEngine.CONNECTION: self._connection,
+            ToEngine.ALIVE: lambda _entry: self._say(ToExecutive.ALIVE),
         }
         self._engine = engine(self, kept)
 

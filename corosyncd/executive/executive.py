@@ -83,14 +83,14 @@ class Executive:
         self.throttle_delay = throttle_delay
         self.now = 0.0
         self._actions: list[Action] = []
-        self._quorum = QuorumStep()
+        self.quorum_step = QuorumStep()
         self._next_counters = 0.0
         self._reloads: dict[int, tuple[EngineRecord, Any]] = {}
         self._next_reload = 1
         self._ring_started = False
         self.has_served = False
         """Whether a round was ever completed: since then programs connect."""
-        self._opening: set[str] = set()
+        self.opening: set[str] = set()
         """Engines that have not yet said that their gates are open."""
         self._credit_out = False
         """Some engine has less credit than it may have: worth a look whenever the ring has worked."""
@@ -118,6 +118,7 @@ class Executive:
             ToExecutive.FATAL: self._fatal,
             ToExecutive.REFUSED: self._refused,
             ToExecutive.STOPPED: self._stopped,
+            ToExecutive.ALIVE: lambda engine, _ring_id, _entry: self.supervision.alive(engine),
         }
 
     # What goes in.
@@ -304,7 +305,7 @@ class Executive:
 
     def complete(self) -> None:
         """Gates open, in one broadcast."""
-        self._opening = {engine.name for engine in self._running() if engine.gated}
+        self.opening = {engine.name for engine in self._running() if engine.gated}
         for engine in self._running():
             engine.put(ToEngine.SYNC_COMPLETE)
         self.router.release(self.now)
@@ -314,9 +315,9 @@ class Executive:
 
     def gate_is_open(self, engine: EngineRecord) -> None:
         """An engine serves programs, or is gone: behind the last one the init system may know."""
-        if engine.name in self._opening:
-            self._opening.discard(engine.name)
-            if not self._opening:
+        if engine.name in self.opening:
+            self.opening.discard(engine.name)
+            if not self.opening:
                 self.act(Ready())
 
     # Words of the engines.
@@ -403,10 +404,10 @@ class Executive:
             return
         # From here on the wait is the quorum engine's, until it has confirmed.
         self.supervision.owes_nothing(engine)
-        self._quorum.decided(engine, ring_id, bool(entry[1]), members, self._running())
+        self.quorum_step.decided(engine, ring_id, bool(entry[1]), members, self._running())
 
     def _quorum_confirm(self, _engine: EngineRecord, ring_id: RingId, _entry: list[Any]) -> None:
-        self._quorum.confirmed(ring_id)
+        self.quorum_step.confirmed(ring_id)
 
     def _keep(self, engine: EngineRecord, _ring_id: RingId, entry: list[Any]) -> None:
         if type(entry[1]) is not bytes:

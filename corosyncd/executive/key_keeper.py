@@ -118,6 +118,10 @@ class KeyKeeper:
             del self._pending[confirm]
             pending.requester.put(ToEngine.KEYS_RESULT, pending.token, pending.statuses)
 
+    def waits_for(self, engine: EngineRecord) -> bool:
+        """Whether a change is not answered before this engine has confirmed it."""
+        return any(engine.name in pending.waiting for pending in self._pending.values())
+
     def engine_gone(self, engine: EngineRecord) -> None:
         """Nobody waits for a dead engine, and a dead requester is not answered."""
         for confirm, pending in list(self._pending.items()):

@@ -42,6 +42,10 @@ class QuorumStep:
         if self._decision is not None and self._decision[1] == ring_id:
             self._tell(self._decision[0])
 
+    def waits_for(self, engine: EngineRecord) -> bool:
+        """Whether a decision cannot be told to programs before this engine has confirmed it."""
+        return self._decision is not None and engine.name == QUORUM_ENGINE
+
     def _tell(self, engine: EngineRecord) -> None:
         self._decision = None
         if engine.running:

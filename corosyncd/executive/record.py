@@ -47,6 +47,7 @@ class EngineRecord:
     """One engine. The counters ``rx`` and ``tx`` are by ring message function."""
 
     __slots__ = (
+        "asked_since",
         "crash_policy",
         "credit_granted",
         "credit_taken",
@@ -100,6 +101,8 @@ class EngineRecord:
         """The ring for which its gate to clients is closed."""
         self.owes_since: float | None = None
         """When it was first asked for the thing it still owes; None when it owes nothing."""
+        self.asked_since: float | None = None
+        """When it was asked whether it is alive; None when it has answered."""
         self.deaths: deque[float] = deque(maxlen=DEATH_LIMIT)
         self.deaths_in_all = 0
         self.kept: bytes | None = None
@@ -184,5 +187,5 @@ class EngineRecord:
         self.credit_granted = 0
         self.credit_taken = 0
         self.gate_ring = NO_RING
-        self.owes_since = None
+        self.owes_since = self.asked_since = None
         return [message for batch, _size in batches for message in batch]

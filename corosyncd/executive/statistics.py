@@ -80,6 +80,10 @@ class Snapshots:
             self._missing.discard(engine.name)
             self._finish_if_whole(now)
 
+    def waits_for(self, engine: EngineRecord) -> bool:
+        """Whether a snapshot lacks this engine's counters."""
+        return engine.name in self._missing
+
     def forget(self) -> None:
         """Counters were reset: the next request is answered anew."""
         self._taken_at = None

@@ -117,6 +117,10 @@ class Supervision:
         if engine.owes_since is None:
             engine.owes_since = self._executive.now
 
+    def alive(self, engine: EngineRecord) -> None:
+        """It has answered the question whether it is."""
+        engine.asked_since = None
+
     def owes_nothing(self, engine: EngineRecord) -> None:
         """It has answered; deliveries may still be under way."""
         engine.owes_since = self._executive.now if engine.outstanding_bytes else None
@@ -196,6 +200,8 @@ class Supervision:
         for engine in self._executive.engines.values():
             if engine.owes_since is not None:
                 engine.owes_since = min(now, engine.owes_since + late)
+            if engine.asked_since is not None:
+                engine.asked_since = min(now, engine.asked_since + late)
         for name in self._waiting:
             self._waiting[name] += late
         self._stop_deadline += late
@@ -207,9 +213,25 @@ class Supervision:
             reason = f"engine {engine.name} was not ready in time"
             self._executive.act(KillEngine(engine.name, reason))
             self.shutdown(reason, EXIT_FATAL)
-        elif engine.running and engine.owes_since is not None and now - engine.owes_since > PROGRESS_LIMIT:
-            engine.owes_since = None
+        elif not engine.running:
+            return
+        elif any(since is not None and now - since > PROGRESS_LIMIT for since in (engine.owes_since, engine.asked_since)):
+            engine.owes_since = engine.asked_since = None
             self._executive.act(KillEngine(engine.name, f"made no progress for {PROGRESS_LIMIT:.0f} s"))
+        elif engine.owes_since is None and engine.asked_since is None and self._waited_for(engine):
+            engine.put(ToEngine.ALIVE)
+            engine.asked_since = now
+
+    def _waited_for(self, engine: EngineRecord) -> bool:
+        """Whether somebody waits for a word of it, however long that may rightly take: then it must at least be alive."""
+        executive = self._executive
+        return (
+            engine.name in executive.opening
+            or executive.sync.waits_for(engine.service_id)
+            or executive.quorum_step.waits_for(engine)
+            or executive.keys.waits_for(engine)
+            or executive.snapshots.waits_for(engine)
+        )
 
     # The orderly stop.
 

@@ -163,6 +163,10 @@ class Sync:
             self._activating.remove(service)
             self._complete_when_activated()
 
+    def waits_for(self, service: int) -> bool:
+        """Whether the round cannot go on without a word of the local engine: its data, or that it has activated."""
+        return (self.phase is Phase.STEPPING and service == self.service) or service in self._activating
+
     def _service_build(self, source: int, services: tuple[int, ...]) -> None:
         if self.phase not in (Phase.CLOSING_GATES, Phase.BUILDING):
             return

@@ -47,6 +47,8 @@ class ToEngine(IntEnum):
     """what: reset the engine's own counters."""
     CONNECTION = 17
     """To cmap: what an engine said with CONNECTION."""
+    ALIVE = 18
+    """Somebody waits for a word of this engine: ALIVE is the answer, whatever the engine itself waits for."""
 
 
 class ToExecutive(IntEnum):
@@ -97,3 +99,5 @@ class ToExecutive(IntEnum):
     """added, {name: [type, data]}: a program has connected, or (added False) is gone; its keys in the stats map."""
     GATE_OPENED = 22
     """Answer to SYNC_COMPLETE: programs are served from here on."""
+    ALIVE = 24
+    """Answer to ALIVE: this process works off what it is told."""

@@ -9,6 +9,7 @@ from typing import Any
 from corosyncd.executive.actions import Action, Exit, KillEngine, SpawnEngine
 from corosyncd.executive.executive import Executive
 from corosyncd.executive.record import EngineRecord
+from corosyncd.executive.sync import Phase
 from corosyncd.keyspace.key_space import KeySpace
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import Configuration, ConfigurationKind, Group, Queue, RingId
@@ -80,6 +81,8 @@ class ScriptedEngine:
         self.sync_data: list[bytes] = []
         self.slow_start = False
         self.alive = True
+        self.hangs = False
+        """It stands still: nothing is answered, until its successor comes."""
 
     def message(self, function: int, text: bytes) -> bytes:
         body = text.ljust(16, b".")
@@ -111,6 +114,7 @@ class ScriptedNode:
             if isinstance(action, SpawnEngine):
                 engine = self.engines[action.name]
                 engine.alive = True
+                engine.hangs = False
                 self.say(engine, ToExecutive.HELLO, engine.hello)
                 if not engine.slow_start:
                     self.say(engine, ToExecutive.READY)
@@ -133,9 +137,11 @@ class ScriptedNode:
         if word == ToEngine.DELIVER:
             triples = entry[1]
             engine.delivered += zip(triples[0::3], triples[1::3], bodies, strict=True)
-        if word in engine.silent:
+        if engine.hangs or word in engine.silent:
             return
-        if word == ToEngine.CONFIGURATION:
+        if word == ToEngine.ALIVE:
+            self.say(engine, ToExecutive.ALIVE)
+        elif word == ToEngine.CONFIGURATION:
             self.say(engine, ToExecutive.GATE_CLOSED, ring_id=ring_id)
         elif word == ToEngine.SYNC_COMPLETE:
             self.say(engine, ToExecutive.GATE_OPENED, ring_id=ring_id)
@@ -158,6 +164,8 @@ class ScriptedNode:
             self.say(engine, ToExecutive.QUORUM_CONFIRM, entry[3])
         elif word == ToEngine.DELIVER:
             self.say(engine, ToExecutive.CONSUMED, sum(map(len, bodies)))
+        elif word == ToEngine.STATISTICS_REQUEST:
+            self.say(engine, ToExecutive.STATISTICS, entry[1], {})
         elif word == ToEngine.STOP:
             self.say(engine, ToExecutive.STOPPED)
 
@@ -217,3 +225,37 @@ class ScriptedCluster:
             executive.configuration(Configuration(ConfigurationKind.TRANSITIONAL, ring_id, tuple(transitional), (), ()), node.now)
             executive.configuration(Configuration(ConfigurationKind.REGULAR, ring_id, members, joined, ()), node.now)
         return ring_id
+
+
+def idle_node() -> tuple[ScriptedCluster, ScriptedNode]:
+    """A node alone that has synchronised."""
+    cluster = ScriptedCluster()
+    cluster.configure()
+    cluster.settle()
+    return cluster, cluster.nodes[0]
+
+
+def at_the_end_of_a_round() -> tuple[ScriptedCluster, ScriptedNode, RingId]:
+    """All barriers are delivered; votequorum has still to activate."""
+    cluster = ScriptedCluster()
+    node = cluster.nodes[0]
+    node.engines["votequorum"].silent = {ToEngine.SYNC_ACTIVATE}
+    ring_id = cluster.configure()
+    cluster.settle()
+    assert node.executive.sync.phase is Phase.ACTIVATING
+    return cluster, node, ring_id
+
+
+def let_time_pass(node: ScriptedNode, seconds: float) -> None:
+    """The executive's timers come when it wants them."""
+    end = node.now + seconds
+    while (due := node.executive.next_timer()) <= end:
+        node.now = due
+        node.executive.handle_timer(due)
+    node.now = end
+
+
+def words(engine: ScriptedEngine) -> list[int]:
+    """What an engine heard of the round, keys and deliveries left out."""
+    ignored = (ToEngine.KEYS, ToEngine.DELIVER, ToEngine.CREDIT, ToEngine.KEYS_RESULT)
+    return [word for word, _arguments in engine.heard if word not in ignored]

@@ -6,31 +6,14 @@ from typing import Any
 
 import pytest
 
-from corosyncd.executive.actions import Exit, KillEngine, Ready, SpawnEngine, StartRing, StoreExpectedVotes
-from corosyncd.executive.record import BARRIER_TAG
-from corosyncd.executive.supervision import CHECK_PERIOD
+from corosyncd.executive.actions import Exit, Ready, SpawnEngine, StartRing, StoreExpectedVotes
 from corosyncd.executive.sync import Phase
 from corosyncd.keyspace.rules import EXPECTED_VOTES_BARRIER as BARRIER
 from corosyncd.keyspace.rules import writable_by_clients
 from corosyncd.keyspace.values import text, uint32
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
 from corosyncd.totem.events import Group, RingId
-from tests.unit.executive_cluster import ScriptedCluster, ScriptedEngine, ScriptedNode
-
-
-def words(engine: ScriptedEngine) -> list[int]:
-    """What an engine heard of the round, keys and deliveries left out."""
-    ignored = (ToEngine.KEYS, ToEngine.DELIVER, ToEngine.CREDIT, ToEngine.KEYS_RESULT)
-    return [word for word, _arguments in engine.heard if word not in ignored]
-
-
-def let_time_pass(node: ScriptedNode, seconds: float) -> None:
-    """The executive's timers come when it wants them."""
-    end = node.now + seconds
-    while (due := node.executive.next_timer()) <= end:
-        node.now = due
-        node.executive.handle_timer(due)
-    node.now = end
+from tests.unit.executive_cluster import ScriptedCluster, ScriptedEngine, ScriptedNode, at_the_end_of_a_round, idle_node, words
 
 
 def test_the_ring_starts_only_when_every_engine_is_ready() -> None:
@@ -174,17 +157,6 @@ def test_a_normal_message_waits_for_the_end_of_the_round() -> None:
     assert cpg.delivered == [(1, 1, leave)]
 
 
-def at_the_end_of_a_round() -> tuple[ScriptedCluster, ScriptedNode, RingId]:
-    """All barriers are delivered; votequorum has still to activate."""
-    cluster = ScriptedCluster()
-    node = cluster.nodes[0]
-    node.engines["votequorum"].silent = {ToEngine.SYNC_ACTIVATE}
-    ring_id = cluster.configure()
-    cluster.settle()
-    assert node.executive.sync.phase is Phase.ACTIVATING
-    return cluster, node, ring_id
-
-
 def test_what_is_ordered_behind_the_last_barrier_waits_until_every_engine_here_has_activated() -> None:
     cluster, node, ring_id = at_the_end_of_a_round()
     cpg = node.engines["cpg"]
@@ -216,13 +188,6 @@ def test_behind_the_last_barrier_the_queue_in_use_is_the_ordinary_one() -> None:
     node.ring.hold_sync = True
     node.say(votequorum, ToExecutive.MULTICAST, 2, [len(poll)], bodies=[poll])
     assert list(cluster.order) == [(1, Group.ENGINES, poll)]
-
-
-def test_an_engine_that_hangs_over_its_activation_is_killed() -> None:
-    cluster, node, _ = at_the_end_of_a_round()
-    let_time_pass(node, 1.6)
-    cluster.settle()
-    assert [action.name for action in node.actions if isinstance(action, KillEngine)] == ["votequorum"]
 
 
 def test_an_engine_may_not_speak_for_another() -> None:
@@ -323,185 +288,6 @@ def test_members_are_published_with_address_count_and_status() -> None:
     assert space.get("runtime.members.2.ip") == text("r(0) ip(10.0.0.2) ")
     assert space.get("runtime.members.2.join_count") == uint32(1)
     assert space.get("runtime.members.2.status") == text("joined")
-
-
-def idle_node() -> tuple[ScriptedCluster, ScriptedNode]:
-    cluster = ScriptedCluster()
-    cluster.configure()
-    cluster.settle()
-    return cluster, cluster.nodes[0]
-
-
-def test_an_idle_engine_that_dies_comes_back_with_what_it_kept_and_the_ring_is_formed_anew() -> None:
-    cluster, node = idle_node()
-    votequorum = node.engines["votequorum"]
-    node.say(votequorum, ToExecutive.KEEP, b"state")
-    node.kill(votequorum)
-    cluster.settle()
-    assert SpawnEngine("votequorum", b"state", True) in node.actions
-    assert node.ring.gathers == 1
-    assert node.space.get("runtime.engines.votequorum.deaths") == uint32(1)
-
-
-def test_an_engine_without_sync_state_comes_back_without_a_new_ring() -> None:
-    cluster, node = idle_node()
-    node.kill(node.engines["cfg"])
-    cluster.settle()
-    assert node.ring.gathers == 0
-    assert words(node.engines["cfg"])[-2:] == [ToEngine.CONFIGURATION, ToEngine.SYNC_COMPLETE]
-
-
-def test_an_engine_without_sync_state_that_dies_over_its_gate_does_not_hold_the_round_for_ever() -> None:
-    cluster = ScriptedCluster()
-    node = cluster.nodes[0]
-    cfg = node.engines["cfg"]
-    cfg.silent = {ToEngine.CONFIGURATION}
-    cluster.configure()
-    cluster.settle()
-    assert node.executive.sync.phase is Phase.CLOSING_GATES
-    cfg.silent = set()
-    node.kill(cfg)
-    cluster.settle()
-    assert node.executive.sync.phase is Phase.COMPLETE
-    assert node.ring.gathers == 0
-    assert words(cfg)[-2:] == [ToEngine.CONFIGURATION, ToEngine.SYNC_COMPLETE]
-
-
-def test_while_a_synchronised_engine_is_missing_no_barrier_is_sent() -> None:
-    cluster = ScriptedCluster()
-    node = cluster.nodes[0]
-    cpg = node.engines["cpg"]
-    cpg.silent = {ToEngine.SYNC_STEP}
-    cpg.slow_start = True
-    cluster.configure()
-    cluster.settle()
-    node.kill(cpg)
-    cluster.settle()
-    assert node.executive.sync.phase is Phase.STEPPING
-    assert not cluster.order
-    cpg.silent = set()
-    node.say(cpg, ToExecutive.READY)
-    assert node.ring.gathers == 1
-    cluster.configure([1])
-    cluster.settle()
-    assert node.executive.sync.phase is Phase.COMPLETE
-
-
-def test_after_sync_data_of_a_dead_engine_the_ring_is_formed_once_more() -> None:
-    cluster = ScriptedCluster()
-    node = cluster.nodes[0]
-    cpg = node.engines["cpg"]
-    cpg.sync_data = [cpg.message(2, b"joinlist")]
-    cpg.silent = {ToEngine.SYNC_ACTIVATE}
-    cluster.configure()
-    cluster.settle()
-    node.kill(cpg)
-    cpg.silent = set()
-    cluster.settle()
-    assert node.ring.gathers == 1
-    cluster.configure([1])
-    cluster.settle()
-    assert node.ring.gathers == 2
-
-
-def test_sync_data_that_an_aborted_round_has_not_sent_is_withdrawn_and_ordinary_messages_stay() -> None:
-    cluster = ScriptedCluster()
-    node = cluster.nodes[0]
-    node.ring.hold_sync = True
-    cpg = node.engines["cpg"]
-    cluster.configure()
-    cluster.settle()
-    leave = cpg.message(1, b"leave")
-    node.say(cpg, ToExecutive.MULTICAST, 0, [len(leave)], bodies=[leave])
-    assert [tag for tag, _group, _message in node.ring.waiting] == [BARRIER_TAG, 2]
-    node.ring.hold_sync = False
-    cluster.configure([1])
-    cluster.settle()
-    assert node.executive.sync.phase is Phase.COMPLETE
-    assert cpg.delivered == [(1, 1, leave)]
-
-
-def test_deliveries_behind_the_unconfirmed_batch_are_handed_on_to_the_successor() -> None:
-    cluster, node = idle_node()
-    cfg = node.engines["cfg"]
-    cfg.silent = {ToEngine.DELIVER}
-    for word in (b"killer", b"second", b"third"):
-        body = cfg.message(1, word)
-        node.say(cfg, ToExecutive.MULTICAST, 0, [len(body)], bodies=[body])
-        cluster.settle()
-    cfg.delivered.clear()
-    node.kill(cfg)
-    cfg.silent = set()
-    cluster.settle()
-    assert [body[16:22] for _s, _f, body in cfg.delivered] == [b"second", b"third."]
-
-
-def test_the_third_death_within_a_minute_ends_the_node() -> None:
-    cluster, node = idle_node()
-    for _ in range(3):
-        node.now += 1.0
-        node.kill(node.engines["cpg"])
-        cluster.settle()
-    assert node.executive.supervision._stopping is not None
-    node.now += 10.0
-    node.executive.handle_timer(node.now)
-    cluster.settle()
-    assert [exit_.status for exit_ in node.exits()] == [15]
-    assert node.ring.left
-
-
-def test_a_silent_engine_is_killed() -> None:
-    cluster = ScriptedCluster()
-    node = cluster.nodes[0]
-    node.engines["cpg"].silent = {ToEngine.CONFIGURATION}
-    cluster.configure()
-    cluster.settle()
-    let_time_pass(node, 0.5)
-    cluster.settle()
-    assert node.engines["cpg"].alive
-    node.engines["cpg"].silent = set()
-    let_time_pass(node, 1.1)
-    cluster.settle()
-    assert SpawnEngine("cpg", None) in node.actions[6:]
-
-
-def killed(node: ScriptedNode) -> list[str]:
-    node.settle()
-    return [action.name for action in node.actions if isinstance(action, KillEngine)]
-
-
-def test_no_engine_is_late_for_the_absence_of_its_executive() -> None:
-    _, node, _ = at_the_end_of_a_round()
-    let_time_pass(node, 0.5)
-    node.now += 60.0
-    node.executive.handle_timer(node.now)  # it was away: what votequorum may have said meanwhile has still to be read
-    assert killed(node) == []
-    let_time_pass(node, 0.3)
-    assert killed(node) == []
-    let_time_pass(node, 1.0)
-    assert killed(node) == ["votequorum"]
-
-
-def test_an_engine_that_starts_has_its_time_though_its_executive_is_away() -> None:
-    cluster, node = idle_node()
-    node.engines["cpg"].slow_start = True
-    node.kill(node.engines["cpg"])
-    cluster.settle()
-    let_time_pass(node, 1.0)
-    node.now += 60.0
-    node.executive.handle_timer(node.now)
-    let_time_pass(node, 3.0)
-    assert killed(node) == []
-    let_time_pass(node, 2.0)
-    assert killed(node) == ["cpg"]
-
-
-def test_an_executive_that_is_always_late_still_judges() -> None:
-    _, node, _ = at_the_end_of_a_round()
-    for _ in range(8):
-        node.now += 2.5 * CHECK_PERIOD
-        node.executive.handle_timer(node.now)
-    assert killed(node) == ["votequorum"]
 
 
 def test_an_orderly_stop_goes_by_priority_and_waits_for_last_words() -> None:
