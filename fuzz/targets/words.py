@@ -50,6 +50,7 @@ SAID: Final[tuple[list[object], ...]] = (
     [ToExecutive.KEYS_CHANGE, None, [["set", "runtime.force_gather", 11, b"yes\0", 0, False]]],
     [ToExecutive.KEYS_CHANGE, None, [["set", "runtime.votequorum.ev_tracking_barrier", 6, b"\1\0\0\0", 0, False]]],
     [ToExecutive.KEYS_CONFIRM, 1],
+    [ToExecutive.ALIVE],
     [ToExecutive.SET_QUORATE, True, [1, 2]],
     [ToExecutive.QUORUM_CONFIRM, 1],
     [ToExecutive.KEEP, b"kept"],

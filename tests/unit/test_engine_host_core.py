@@ -295,6 +295,14 @@ def test_an_open_step_is_done_when_the_engine_says_so_and_not_after_an_abort() -
     assert bench.engine.told[-1] == "abort"
 
 
+def test_an_engine_in_an_open_step_is_alive_and_says_so_behind_all_that_came_before() -> None:
+    bench = Bench().run()
+    bench.engine.step_result = False
+    bench.say([ToEngine.CONFIGURATION, [1], [1]])
+    asked = [ToEngine.SYNC_STEP], [ToEngine.DELIVER, [1, 0, 4]], [ToEngine.ALIVE]
+    assert bench.words(*asked, bodies=[b"data"]) == [ToExecutive.MULTICAST, ToExecutive.CONSUMED, ToExecutive.ALIVE]
+
+
 def test_sync_multicasts_outside_the_step_are_dropped_and_counted() -> None:
     bench = Bench().run()
     bench.host.multicast(0, [b"late"], MulticastClass.SYNC)
