@@ -8,7 +8,7 @@ as another process afterwards, as after a failure. A hole in a ring that it does
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -139,7 +139,8 @@ def lives(programs: Sequence[Program]) -> list[list[list[Step]]]:
     """Each program's lives: one, and one more behind each run of deliveries after a hole."""
     steps = [list(_Life().steps(program)) for program in programs]
     predecessors, had = _orders(steps)
-    holes = [_holes(number, sequence, predecessors, had) for number, sequence in enumerate(steps)]
+    spoke = {(ring_id, item[0]) for (_, ring_id), items in had.items() for item in items if not isinstance(item, ViewKey)}
+    holes = [_holes(number, sequence, predecessors, had, spoke) for number, sequence in enumerate(steps)]
     _share_holes([program.address.node_id for program in programs], steps, holes)
     return [_cut(sequence, behind, program.ended) for program, sequence, behind in zip(programs, steps, holes, strict=True)]
 
@@ -185,7 +186,9 @@ def _orders(steps: Sequence[Sequence[Step]]) -> tuple[_Predecessors, _Had]:
     return predecessors, had
 
 
-def _holes(number: int, sequence: Sequence[Step], predecessors: _Predecessors, had: _Had) -> dict[RingId, int]:
+def _holes(
+    number: int, sequence: Sequence[Step], predecessors: _Predecessors, had: _Had, spoke: Container[tuple[RingId | None, Address]]
+) -> dict[RingId, int]:
     """The index of the first step behind a hole, by ring. A program's first item on a ring that it joined is not behind one.
 
     Nor is what follows the first messages of a sender that came from elsewhere, which may have begun before (see ``groups``).
@@ -193,18 +196,20 @@ def _holes(number: int, sequence: Sequence[Step], predecessors: _Predecessors, h
     found: dict[RingId, int] = {}
     strangers: frozenset[Address] = frozenset()
     joined = False
+    previous: RingId | None = None
     for index, ring_id, item in _items(sequence):
         step = sequence[index]
         if isinstance(step, View) and (step.by_ring or not joined):
-            # Whoever joins knows nothing of where its node came from.
-            strangers = step.members - step.companions if step.by_ring else step.members
+            # Whoever joins knows nothing of where its node came from. Who said nothing on the ring before begins where he did.
+            silent = {each for each in strangers & step.members if (previous, each) not in spoke}
+            strangers = step.members - step.companions | silent if step.by_ring else step.members
         elif item is not None and joined and ring_id not in found:
             missing = predecessors.get((ring_id, item), set()) - had[number, ring_id]
             if any(isinstance(each, ViewKey) or each[0] not in strangers for each in missing):
                 found[ring_id] = index
         if isinstance(step, Spoken):
             strangers -= {step.sender}
-        joined = True
+        joined, previous = True, ring_id
     return found
 
 

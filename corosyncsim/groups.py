@@ -10,7 +10,8 @@ Three things are not said to programs, and are completed so that no promise is a
 - When a frame left. A message counts as sent in the view in which its sender was delivered it (or, where its sender was not,
   another program), at its place in the order that all programs agree on.
 - Which messages had begun on an earlier ring (see ``corosyncsim.history``). The first messages of a sender on a new ring may be
-  missing at programs that did not come along with it: a run of first ones, never one in between.
+  missing at programs that did not come along with it: a run of first ones, never one in between. Rings on which the sender was
+  not delivered to anybody count as none: their synchronisation was aborted before the rest of its message could leave.
 
 Source: cpg_overview(3), cpg_model_initialize(3); reference services.md §3.3, totem.md §2.4.
 """
@@ -188,16 +189,19 @@ class _Reader:
         last = {process: self._last_view(steps) for process, steps in self._lives.items()}
         streams: dict[tuple[RingId, Process], list[Message]] = {}
         for message, sent in sorted(self._sent.items(), key=lambda item: item[1].position):
-            ring_id = RingId(sent.ring.representative, sent.ring.sequence // VIEWS_LIMIT)
-            streams.setdefault((ring_id, message.sender), []).append(message)
+            streams.setdefault((_ring_id(sent.ring), message.sender), []).append(message)
         for (ring_id, sender), stream in streams.items():
-            came = arrivals.get(ring_id, {})
-            origin = came[sender][0] if sender in came else last.get(sender, NO_RING)
-            late: set[Message] = set()
-            for process, (previous, begin) in came.items():
+            late: dict[Message, Ring] = {}
+            for process, (previous, begin) in arrivals.get(ring_id, {}).items():
+                origin = arrivals[ring_id][sender][0] if sender in arrivals[ring_id] else last.get(sender, NO_RING)
+                while previous == origin != NO_RING and (_ring_id(origin), sender) not in streams:
+                    before = arrivals.get(_ring_id(origin), {})
+                    if process not in before or sender not in before:
+                        break  # One of them joined there.
+                    previous, origin = before[process][0], before[sender][0]
                 if previous != origin:
-                    late.update(self._missing_first(stream, begin, delivered[process]))
-            for message in late:
+                    late.update(dict.fromkeys(self._missing_first(stream, begin, delivered[process]), origin))
+            for message, origin in late.items():
                 if origin != self._sent[message].ring:
                     self._sent[message] = self._sent[message]._replace(begun_on=origin)
 
@@ -264,6 +268,10 @@ class _Reader:
         while waiting:
             sent = waiting.pop()
             yield sent._replace(order=min(sent.order, end)) if end is not None else sent
+
+
+def _ring_id(view: Ring) -> RingId:
+    return RingId(view.representative, view.sequence // VIEWS_LIMIT)
 
 
 def _sorted(order: TopologicalSorter[T], fallback: Iterable[T]) -> list[T]:

@@ -151,6 +151,34 @@ def test_first_messages_that_began_before_a_merge_may_be_missing_at_those_who_we
     assert tale.found() == set()
 
 
+def two_rings_behind_a_merge(*, spoken_between: bool) -> Tale:
+    """3 meets the others on a ring that ends at once, and goes on with 1: of two messages it is told the second only."""
+    tale = ordinary()
+    tale.change((1, 2), left=[3], of_a_round=True)
+    tale.ring(RingId(1, 24), 1, 2)
+    tale.change([3], left=[1, 2], of_a_round=True)
+    tale.ring(RingId(3, 24), 3)
+    tale.say(1, 12, 1, 2)
+    tale.change((1, 2), joined=[3], of_a_round=True)
+    tale.change([3], joined=[1, 2], of_a_round=True)
+    tale.ring(RingId(1, 32), 1, 2, 3)
+    if spoken_between:
+        tale.say(1, 13, 1, 2, 3)
+    tale.change((1, 3), left=[2], of_a_round=True)
+    tale.ring(RingId(1, 36), 1, 3)
+    tale.say(1, 14, 1)
+    tale.say(1, 15, 1, 3)
+    return tale
+
+
+def test_what_began_before_a_ring_whose_synchronisation_was_aborted_may_be_missing_behind_it() -> None:
+    assert two_rings_behind_a_merge(spoken_between=False).found() == set()
+
+
+def test_whose_messages_came_on_the_ring_before_has_nothing_left_that_began_earlier() -> None:
+    assert two_rings_behind_a_merge(spoken_between=True).found() == {9, 11, 13}
+
+
 def test_two_that_were_apart_between_told_rings_are_no_companions() -> None:
     tale = Tale(2)
     tale.all_join()
