@@ -17,6 +17,7 @@ from corosyncd.executive.record import (
     EngineRecord,
     Phase,
 )
+from corosyncd.executive.sync import Phase as Round
 from corosyncd.keyspace.runtime_keys import engine_deaths
 from corosyncd.keyspace.values import uint32
 from corosyncd.link.vocabulary import ToEngine
@@ -226,7 +227,8 @@ class Supervision:
         """Whether somebody waits for a word of it, however long that may rightly take: then it must at least be alive."""
         executive = self._executive
         return (
-            engine.name in executive.opening
+            (executive.sync.phase is Round.CLOSING_GATES and engine.gated and engine.gate_ring != executive.ring_id)
+            or engine.name in executive.opening
             or executive.sync.waits_for(engine.service_id)
             or executive.quorum_step.waits_for(engine)
             or executive.keys.waits_for(engine)

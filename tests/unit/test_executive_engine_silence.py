@@ -9,6 +9,7 @@ from corosyncd.executive.supervision import CHECK_PERIOD
 from corosyncd.executive.sync import Phase
 from corosyncd.keyspace.values import uint32
 from corosyncd.link.vocabulary import ToEngine, ToExecutive
+from corosyncd.totem.events import Group
 from tests.unit.executive_cluster import ScriptedCluster, ScriptedNode, at_the_end_of_a_round, idle_node, let_time_pass
 
 
@@ -156,6 +157,20 @@ def test_an_engine_that_hangs_over_its_counters_is_killed_and_who_asked_is_answe
     live(cluster, node, 2.0)
     assert killed(node) == ["cpg"]
     assert [arguments[0] for word, arguments in cmap.heard if word == ToEngine.STATISTICS] == [3]
+
+
+def test_an_engine_that_hangs_between_its_deliveries_and_its_gate_is_killed() -> None:
+    cluster, node = idle_node()
+    cpg = node.engines["cpg"]
+    message = cpg.message(1, b"delivered last")
+    cpg.silent = {ToEngine.DELIVER, ToEngine.CONFIGURATION, ToEngine.ALIVE}
+    cluster.order.append((1, Group.ENGINES, message))
+    cluster.settle()
+    cluster.configure()
+    cluster.settle()
+    node.say(cpg, ToExecutive.CONSUMED, len(message))
+    live(cluster, node, 2.0)
+    assert killed(node) == ["cpg"]
 
 
 def test_an_engine_of_which_nothing_is_wanted_is_asked_nothing() -> None:
