@@ -177,6 +177,7 @@ class Boot:
             parameters.token_retransmit / 4,
             parameters.token,
         )
+        executive.supervision.ran = links.ran
         executive.on_clear("totem", ring.statistics.clear)
         executive.on_clear("knet", transport.counters.clear)
         executive.on_clear("schedmiss", delays.clear)

@@ -16,6 +16,7 @@ from typing import Any
 
 from coroipc.liveness import is_dead
 from coroipc.server import files
+from corosyncd.daemon import process
 from corosyncd.daemon.engine_options import EngineOptions
 from corosyncd.daemon.fork_server import Exited, ForkServer, PriorityRefused, Spawned, SpawnFailed
 from corosyncd.daemon.log_relay import log_channel, read_lines
@@ -141,6 +142,11 @@ class EngineLinks:
                 os.kill(child.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass  # it is being reaped
+
+    def ran(self, name: str) -> float | None:
+        """See ``process.ran``."""
+        child = self._children.get(name)
+        return process.ran(child.pid) if child is not None and child.pid else None
 
     def send(self, name: str, entries: Sequence[tuple[RingId, list[Any], list[bytes]]]) -> None:
         """Queue entries for an engine; ``flush`` writes them. Entries for a dead one are dropped: it has no reader."""

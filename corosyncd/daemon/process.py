@@ -1,6 +1,6 @@
 """What a process of the daemon sets for itself with the kernel: title, end with its parent, signals, priority, memory.
 
-Sources: prctl(2), sched(7), mlockall(2).
+Sources: prctl(2), sched(7), mlockall(2), proc(5).
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from setproctitle import setproctitle
 _PR_SET_PDEATHSIG: Final = 1
 _MCL_CURRENT: Final = 1
 _MCL_FUTURE: Final = 2
+_USER_TIME: Final = 10
+_SYSTEM_TIME: Final = 11
+"""Places in /proc/PID/stat, counted behind the state."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
@@ -46,6 +50,16 @@ def set_realtime(pid: int, below_maximum: int) -> None:
     """Schedule a process round-robin, so many steps below the highest real-time priority. Raises OSError (PermissionError)."""
     priority = os.sched_get_priority_max(os.SCHED_RR) - below_maximum
     os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(priority))
+
+
+def ran(pid: int) -> float | None:
+    """The processor time (seconds) that a process has had, if it is ready to run; None where it sleeps, is stopped or is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, *numbers = file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return None
+    return (int(numbers[_USER_TIME]) + int(numbers[_SYSTEM_TIME])) / _TICKS if state == b"R" else None
 
 
 def lock_memory() -> None:

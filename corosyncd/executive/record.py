@@ -65,6 +65,7 @@ class EngineRecord:
         "phase",
         "priority",
         "published",
+        "ran",
         "requests",
         "ring_id",
         "rx",
@@ -103,6 +104,8 @@ class EngineRecord:
         """When it was first asked for the thing it still owes; None when it owes nothing."""
         self.asked_since: float | None = None
         """When it was asked whether it is alive; None when it has answered."""
+        self.ran: float | None = None
+        """Where it was silent at the last look and ready to run: the processor time that it had had by then (seconds)."""
         self.deaths: deque[float] = deque(maxlen=DEATH_LIMIT)
         self.deaths_in_all = 0
         self.kept: bytes | None = None
@@ -165,6 +168,13 @@ class EngineRecord:
         if self.owes_since is None:
             self.owes_since = now
 
+    def excuse(self, seconds: float, now: float) -> None:
+        """It could not speak, or not be heard, for so long: what it owes it may say that much later."""
+        if self.owes_since is not None:
+            self.owes_since = min(now, self.owes_since + seconds)
+        if self.asked_since is not None:
+            self.asked_since = min(now, self.asked_since + seconds)
+
     def consumed(self, size: int, now: float) -> None:
         """The engine has worked off that many bytes of deliveries, in order."""
         self.owes_since = now if self.outstanding_bytes > size else None
@@ -187,5 +197,5 @@ class EngineRecord:
         self.credit_granted = 0
         self.credit_taken = 0
         self.gate_ring = NO_RING
-        self.owes_since = self.asked_since = None
+        self.owes_since = self.asked_since = self.ran = None
         return [message for batch, _size in batches for message in batch]

@@ -5,6 +5,7 @@ Design: "What happens when something dies" (engine death, step by step) and "Lif
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from corosyncd.executive.actions import Exit, KillEngine, SpawnEngine
@@ -50,12 +51,15 @@ class Supervision:
         "_stopping",
         "_token_timeout",
         "_waiting",
+        "ran",
     )
 
     def __init__(self, executive: Executive, token_timeout: float) -> None:
         """``token_timeout`` bounds the wait for last words to be delivered (seconds)."""
         self._executive = executive
         self._token_timeout = token_timeout
+        self.ran: Callable[[str], float | None] = lambda _engine: None
+        """The processor time (seconds) of an engine that is ready to run; None for one that is not. The driver knows."""
         self._waiting: dict[str, float] = {}
         """Engine name to the time by which it must be ready."""
         self._reform = False
@@ -199,10 +203,7 @@ class Supervision:
     def _forgive(self, late: float, now: float) -> None:
         """This process did not run, or was busy, for so many seconds: what engines owe it, it could not take."""
         for engine in self._executive.engines.values():
-            if engine.owes_since is not None:
-                engine.owes_since = min(now, engine.owes_since + late)
-            if engine.asked_since is not None:
-                engine.asked_since = min(now, engine.asked_since + late)
+            engine.excuse(late, now)
         for name in self._waiting:
             self._waiting[name] += late
         self._stop_deadline += late
@@ -216,12 +217,23 @@ class Supervision:
             self.shutdown(reason, EXIT_FATAL)
         elif not engine.running:
             return
-        elif any(since is not None and now - since > PROGRESS_LIMIT for since in (engine.owes_since, engine.asked_since)):
-            engine.owes_since = engine.asked_since = None
-            self._executive.act(KillEngine(engine.name, f"made no progress for {PROGRESS_LIMIT:.0f} s"))
-        elif engine.owes_since is None and engine.asked_since is None and self._waited_for(engine):
-            engine.put(ToEngine.ALIVE)
-            engine.asked_since = now
+        elif engine.owes_since is None and engine.asked_since is None:
+            engine.ran = None
+            if self._waited_for(engine):
+                engine.put(ToEngine.ALIVE)
+                engine.asked_since = now
+        else:
+            engine.excuse(self._starved(engine), now)
+            if any(since is not None and now - since > PROGRESS_LIMIT for since in (engine.owes_since, engine.asked_since)):
+                engine.owes_since = engine.asked_since = None
+                self._executive.act(KillEngine(engine.name, f"made no progress for {PROGRESS_LIMIT:.0f} s"))
+
+    def _starved(self, engine: EngineRecord) -> float:
+        """Seconds since the last look in which others had the processor that it was ready for: it is slow, it does not hang."""
+        before, engine.ran = engine.ran, self.ran(engine.name)
+        if before is None or engine.ran is None:
+            return 0.0
+        return max(0.0, CHECK_PERIOD - (engine.ran - before))
 
     def _waited_for(self, engine: EngineRecord) -> bool:
         """Whether somebody waits for a word of it, however long that may rightly take: then it must at least be alive."""

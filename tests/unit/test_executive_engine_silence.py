@@ -190,3 +190,23 @@ def test_a_question_is_no_longer_open_when_its_executive_was_away() -> None:
     assert killed(node) == []
     live(cluster, node, 1.5)
     assert killed(node) == ["cpg"]
+
+
+def test_time_in_which_others_had_the_processor_is_not_held_against_an_engine() -> None:
+    cluster, node = idle_node()
+    begin_a_step(cluster, node)
+    node.engines["cpg"].hangs = True
+    node.executive.supervision.ran = lambda engine: 0.1 * node.now if engine == "cpg" else None
+    live(cluster, node, 7.0)
+    assert killed(node) == []
+    live(cluster, node, 4.0)
+    assert killed(node) == ["cpg"]
+
+
+def test_an_engine_that_has_the_processor_and_does_not_answer_is_killed() -> None:
+    cluster, node = idle_node()
+    begin_a_step(cluster, node)
+    node.engines["cpg"].hangs = True
+    node.executive.supervision.ran = lambda _engine: node.now
+    live(cluster, node, 2.0)
+    assert killed(node) == ["cpg"]
