@@ -197,8 +197,9 @@ class Supervision:
                 executive.act(KillEngine(engine.name, f"did not stop within {STOP_LIMIT:.0f} s"))
                 self.stopped(engine)
             return
+        judged = CHECK_PERIOD if self._away else CHECK_PERIOD + late
         for engine in executive.engines.values():
-            self._look_at(engine, now)
+            self._look_at(engine, now, judged)
 
     def _forgive(self, late: float, now: float) -> None:
         """This process did not run, or was busy, for so many seconds: what engines owe it, it could not take."""
@@ -208,7 +209,8 @@ class Supervision:
             self._waiting[name] += late
         self._stop_deadline += late
 
-    def _look_at(self, engine: EngineRecord, now: float) -> None:
+    def _look_at(self, engine: EngineRecord, now: float, judged: float) -> None:
+        """``judged``: the seconds since the last look that are not forgiven yet."""
         deadline = self._waiting.get(engine.name)
         if deadline is not None and now >= deadline:
             del self._waiting[engine.name]
@@ -223,17 +225,17 @@ class Supervision:
                 engine.put(ToEngine.ALIVE)
                 engine.asked_since = now
         else:
-            engine.excuse(self._starved(engine), now)
+            engine.excuse(self._starved(engine, judged), now)
             if any(since is not None and now - since > PROGRESS_LIMIT for since in (engine.owes_since, engine.asked_since)):
                 engine.owes_since = engine.asked_since = None
                 self._executive.act(KillEngine(engine.name, f"made no progress for {PROGRESS_LIMIT:.0f} s"))
 
-    def _starved(self, engine: EngineRecord) -> float:
+    def _starved(self, engine: EngineRecord, judged: float) -> float:
         """Seconds since the last look in which others had the processor that it was ready for: it is slow, it does not hang."""
         before, engine.ran = engine.ran, self.ran(engine.name)
         if before is None or engine.ran is None:
             return 0.0
-        return max(0.0, CHECK_PERIOD - (engine.ran - before))
+        return max(0.0, judged - (engine.ran - before))
 
     def _waited_for(self, engine: EngineRecord) -> bool:
         """Whether somebody waits for a word of it, however long that may rightly take: then it must at least be alive."""

@@ -203,6 +203,17 @@ def test_time_in_which_others_had_the_processor_is_not_held_against_an_engine() 
     assert killed(node) == ["cpg"]
 
 
+def test_an_engine_without_a_processor_has_its_time_though_its_executive_is_a_little_late_at_every_look() -> None:
+    cluster, node = idle_node()
+    begin_a_step(cluster, node)
+    node.engines["cpg"].hangs = True
+    node.executive.supervision.ran = lambda _engine: 0.0
+    for _ in range(40):
+        node.now += 1.8 * CHECK_PERIOD
+        node.executive.handle_timer(node.now)
+    assert killed(node) == []
+
+
 def test_an_engine_that_has_the_processor_and_does_not_answer_is_killed() -> None:
     cluster, node = idle_node()
     begin_a_step(cluster, node)
