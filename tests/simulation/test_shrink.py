@@ -97,8 +97,8 @@ def test_a_defect_above_the_ring_shrinks_too() -> None:
 
 def test_a_run_of_whole_nodes_shrinks_to_what_its_members_did(capsys: pytest.CaptureFixture[str]) -> None:
     name = "swap two messages of a group"
-    plan = with_services(draw(1, (3, 3), 6.0))
-    arguments = ["run", "--level", "cluster", "--seeds", "1", "--nodes", "3", "--minutes", "0.1", "--defect", name]
+    plan = with_services(draw(2, (3, 3), 6.0))
+    arguments = ["run", "--level", "cluster", "--seeds", "2", "--nodes", "3", "--minutes", "0.1", "--defect", name]
     assert main(arguments) == 1
     printed = capsys.readouterr().out
     text = printed[printed.index("# Property 17") : printed.index("1 runs,")]
