@@ -18,7 +18,8 @@ from random import Random
 from typing import Final
 
 from chaos.transcripts import Transcript, told
-from corosyncsim.group_lives import Address, Changed, Program, Spoken
+from corosyncd.totem.events import RingId
+from corosyncsim.group_lives import Address, Changed, Moved, Program, Spoken
 from tests.lab import CHECKOUT, DEADLINE, Node
 
 KINDS: Final = ("c", "python")
@@ -50,6 +51,8 @@ class Member:
             self.process = node.popen(*command, stdout=output, stderr=subprocess.STDOUT)
         self.program = Program(Address(node.number, self.process.pid))
         self.members: frozenset[Address] = frozenset()
+        self.ring_id: RingId | None = None
+        """The ring that it was told last."""
         self.last: dict[Address, int] = {}
         """The highest number that it was delivered of each sender."""
         self.strange: list[str] = []
@@ -77,6 +80,8 @@ class Member:
                 self.last[event.sender] = event.number
             elif isinstance(event, Changed):
                 self.members = event.members
+            elif isinstance(event, Moved):
+                self.ring_id = event.ring_id
 
     @property
     def own_delivered(self) -> bool:

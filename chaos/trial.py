@@ -19,6 +19,7 @@ from chaos.injector import Injector
 from chaos.leaks import Ledger, left_in_shared_memory
 from chaos.plan import Kind, draw
 from chaos.transcripts import Transcript, beliefs
+from corosyncd.totem.events import RingId
 from corosyncsim.checkers.quorum import Belief
 from corosyncsim.checkers.violation import Violation
 from corosyncsim.history import Quiet
@@ -171,12 +172,25 @@ class Trial:
 
         one_at = wait(lambda: not self._apart(crowd, injector, watchers), sending=False)
         apart = tuple(self._apart(crowd, injector, watchers)) if one_at is None else ()
-        drained_at = None
-        if one_at is not None:
-            for member in crowd.live():
+        spoken_on: dict[Member, RingId | None] = {}
+
+        def heard() -> bool:
+            """Whether all have heard the last words of all.
+
+            The ring that all believe in may have lost its token to the last faults, and end with what is said on it before it is
+            noticed that somebody has to be left out. So who is told another ring says a last word there.
+            """
+            nonlocal spoken_on
+            rings = {member: member.ring_id for member in crowd.live()}
+            if rings == spoken_on:
+                return not judgement.undelivered(crowd.all)
+            spoken_on = rings
+            for member in rings:
                 if member.own_delivered and not member.expected_end:
                     member.send(1, 100)
-            drained_at = wait(lambda: not judgement.undelivered(crowd.all), sending=False)
+            return False
+
+        drained_at = wait(heard, sending=False) if one_at is not None else None
         missing = judgement.undelivered(crowd.all) if one_at is not None and drained_at is None else ()
         return Quiet(began, began + QUIET_SECONDS, one_at, injector.now, drained_at, missing, apart)
 
