@@ -18,9 +18,9 @@ Source: cpg_overview(3), cpg_model_initialize(3); reference services.md §3.3, t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 from typing import Final, TypeVar
 
 from corosyncd.totem.events import ConfigurationKind, RingId
@@ -175,32 +175,33 @@ class _Reader:
 
     def _find_late_beginnings(self) -> None:
         """First messages of a sender on a ring that are missing at those who came from elsewhere: they began before it."""
-        arrivals: dict[RingId, dict[Process, tuple[Ring, int]]] = {}
-        """The view from which each process came to a ring, and the place in the order from which it was in the group there."""
+        arrivals: dict[RingId, dict[Process, tuple[int, int]]] = {}
+        """How many views each process had before a ring, and the place in the order from which it was in the group there."""
+        views: dict[Process, list[Ring]] = {}
         delivered: dict[Process, set[Message]] = {}
         for process, steps in self._lives.items():
-            previous = NO_RING
+            views[process] = []
             delivered[process] = {self._message(step) for step in steps if isinstance(step, Spoken)}
             for view in (step for step in steps if isinstance(step, View)):
-                if view.by_ring or previous == NO_RING:
+                if view.by_ring or not views[process]:
                     begin = 0 if view.by_ring else self._ranks[self._names[view.key]]
-                    arrivals.setdefault(view.key.ring_id, {})[process] = previous, begin
-                previous = self._names[view.key]
-        last = {process: self._last_view(steps) for process, steps in self._lives.items()}
+                    arrivals.setdefault(view.key.ring_id, {})[process] = len(views[process]), begin
+                views[process].append(self._names[view.key])
         streams: dict[tuple[RingId, Process], list[Message]] = {}
         for message, sent in sorted(self._sent.items(), key=lambda item: item[1].position):
             streams.setdefault((_ring_id(sent.ring), message.sender), []).append(message)
+        spoke: dict[Process, set[RingId]] = {}
+        for ring_id, sender in streams:
+            spoke.setdefault(sender, set()).add(ring_id)
         for (ring_id, sender), stream in streams.items():
+            came, its = arrivals.get(ring_id, {}), views.get(sender, [])
+            its = its[: came[sender][0]] if sender in came else its
             late: dict[Message, Ring] = {}
-            for process, (previous, begin) in arrivals.get(ring_id, {}).items():
-                origin = arrivals[ring_id][sender][0] if sender in arrivals[ring_id] else last.get(sender, NO_RING)
-                while previous == origin != NO_RING and (_ring_id(origin), sender) not in streams:
-                    before = arrivals.get(_ring_id(origin), {})
-                    if process not in before or sender not in before:
-                        break  # One of them joined there.
-                    previous, origin = before[process][0], before[sender][0]
-                if previous != origin:
-                    late.update(dict.fromkeys(self._missing_first(stream, begin, delivered[process]), origin))
+            for process, (count, begin) in came.items():
+                origin = _parting(views[process][:count], its, spoke[sender])
+                if origin is not None:
+                    for message in self._missing_first(stream, begin, delivered[process]):
+                        late[message] = min(origin, late.get(message, origin), key=lambda view: self._ranks.get(view, 0))
             for message, origin in late.items():
                 if origin != self._sent[message].ring:
                     self._sent[message] = self._sent[message]._replace(begun_on=origin)
@@ -209,9 +210,6 @@ class _Reader:
         """The messages from a place in the order on, up to the first that a process has."""
         mine = (message for message in stream if self._sent[message].position[0] > begin)
         return takewhile(lambda message: message not in has, mine)
-
-    def _last_view(self, steps: Sequence[View | Spoken]) -> Ring:
-        return next((self._names[step.key] for step in reversed(steps) if isinstance(step, View)), NO_RING)
 
     def _events(self, process: Process, *, failed: bool) -> list[Event]:
         """One life, as the checkers want it."""
@@ -268,6 +266,16 @@ class _Reader:
         while waiting:
             sent = waiting.pop()
             yield sent._replace(order=min(sent.order, end)) if end is not None else sent
+
+
+def _parting(mine: Sequence[Ring], its: Sequence[Ring], spoke: Container[RingId]) -> Ring | None:
+    """The view from which a sender came another way than a process, back to the ring where it spoke last; None without one."""
+    for view, origin in zip_longest(reversed(mine), reversed(its), fillvalue=NO_RING):
+        if view != origin:
+            return origin
+        if _ring_id(view) in spoke:
+            return None
+    return None
 
 
 def _ring_id(view: Ring) -> RingId:

@@ -191,6 +191,29 @@ def test_two_that_were_apart_between_told_rings_are_no_companions() -> None:
     assert tale.found() == set()
 
 
+def apart_on_the_way(*, missing_at: int) -> Tale:
+    """1 and 2 parted from 3 and met it again before anybody was told; on the next ring but one a message of 1 is missing."""
+    tale = Tale(3)
+    tale.all_join()
+    tale.say(1, 10, 1, 2, 3)
+    for side, others in (((1, 2), (3,)), ((3,), (1, 2))):
+        tale.change(side, left=others, of_a_round=True)
+        tale.change(side, joined=others, of_a_round=True)
+    tale.ring(R2, 1, 2, 3)
+    tale.ring(RingId(1, 20), 1, 2, 3)
+    tale.say(1, 11, *({1, 2, 3} - {missing_at}))
+    tale.say(1, 12, 1, 2, 3)
+    return tale
+
+
+def test_what_began_on_a_ring_that_nobody_was_told_may_be_missing_at_who_was_on_another() -> None:
+    assert apart_on_the_way(missing_at=3).found() == set()
+
+
+def test_who_came_the_same_way_as_the_sender_lacks_nothing_of_it() -> None:
+    assert apart_on_the_way(missing_at=2).found() == {9, 11, 13}
+
+
 def swapped(tale: Tale) -> None:
     tale.say(1, 50, 1, 2)
     tale.say(2, 60, 1, 2)
