@@ -5,8 +5,9 @@ Then the member's own host has refused several sends within a short while, nothi
 this node had not accused it within twice the token timeout. And who was not scheduled for more than a fifth of the token timeout
 accuses nobody, unless it has heard of that from others, before these had a token retransmit time to be heard.
 
-Once a node gathers, refusals prove nothing: a member whose host refuses, and whom nobody else accuses, is accused no sooner than
-a consensus timeout after the node has told new sets.
+Once a node gathers, refusals prove nothing: a member whose host refuses, whom nobody else accuses, and who accuses nobody (or it
+may be the end of a broken pair that is left out, and have died just then), is accused no sooner than a consensus timeout after
+the node has told new sets.
 
 Judged by what the network brought and what left, never by the core's word. Times are those of the node's own clock. Source:
 docs/failover.md.
@@ -156,6 +157,7 @@ class EarlyAccusations:
         if (
             accused in life.members
             and accused in life.refusals
+            and accused not in life.accusers
             and waited < self._consensus_timeout - LATE * (len(life.members) - 1)
         ):
             expected = f"node {accused} should have {self._consensus_timeout:.3f} s to agree; it had {waited:.3f} s"
