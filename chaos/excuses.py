@@ -38,6 +38,12 @@ EXCUSES: Final = (
         re.compile(r"message (?P<id>\d+)\..* should come from one of its members|from a member, which (?P<address>\S+) is not"),
     ),
     Excuse(
+        "services.md §2.2 and §3.3: a leave in mid-synchronisation is announced where nobody has heard of its program yet",
+        frozenset({17}),
+        Where.OBSERVER,
+        re.compile(r"should not be among those who left"),
+    ),
+    Excuse(
         "services.md P12: join lists of an aborted round are replayed",
         frozenset({3, 4, 6, 17}),
         Where.OBSERVER,
