@@ -84,12 +84,15 @@ class Record:
 
     def _update(self, name: str, value: Plain) -> None:
         self._values[name] = value
-        try:
-            if self._map is not None:
+        if self._map is not None:
+            try:
                 self._write(self._map, {name: value})
-            else:
-                self._map = self._connect()
-                self._write(self._map, self._values)
+                return
+            except CorosyncError:
+                self.close()  # The daemon has gone, and may be back already.
+        try:
+            self._map = self._connect()
+            self._write(self._map, self._values)
         except CorosyncError:
             self.close()  # The next update tries again, with all keys.
 

@@ -26,16 +26,21 @@ class FakeMap:
     def __init__(self) -> None:
         self.keys: dict[str, tuple[Plain, ValueType]] = {}
         self.away = False
+        self.restarted = False
+        """Since the last connection was made."""
         self.connections = 0
         self.closed = 0
 
     def connect(self) -> Cmap:
         self._there()
+        self.restarted = False
         self.connections += 1
         return cast(Cmap, self)
 
     def set(self, key: str, value: Plain, kind: ValueType) -> None:
         self._there()
+        if self.restarted:
+            raise LibraryError("lost")
         self.keys[key] = (value, kind)
 
     def delete(self, key: str) -> None:
@@ -113,6 +118,15 @@ def test_a_map_that_comes_back_gets_all_keys_again(fake: FakeMap) -> None:
     fake.away = False
     record.touch()
     assert fake.connections == 2
+    assert sorted(fake.seen()) == KEYS
+    assert fake.seen()["state"] == "running"
+
+
+def test_the_first_update_after_a_restart_of_the_daemon_is_not_lost(fake: FakeMap) -> None:
+    record = registered(fake)
+    fake.keys.clear()
+    fake.restarted = True
+    record.show("running")
     assert sorted(fake.seen()) == KEYS
     assert fake.seen()["state"] == "running"
 
