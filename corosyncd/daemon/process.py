@@ -1,4 +1,4 @@
-"""What a process of the daemon sets for itself with the kernel: title, end with its parent, signals, priority, memory.
+"""What the daemon wants of the kernel for its processes: title, end with the parent, signals, priority, memory, time had.
 
 Sources: prctl(2), sched(7), mlockall(2), proc(5).
 """

@@ -50,7 +50,7 @@ def enter_gather(core: Core, reason: GatherReason, now: float) -> None:
 
 
 def schedule_join(core: Core, now: float) -> None:
-    """Send my join, after this node's part of the ``send_join`` time, and again each ``join`` time."""
+    """Send my join, after this node's part of the ``send_join`` time, and again each ``join`` time; later while I owe silence."""
     core.joins_sent += 1
     if now < core.no_join_before:
         core.timers.join, core.timers.send_join = core.no_join_before, STOPPED
